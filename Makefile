@@ -1,0 +1,58 @@
+# The commands of a fresh machine. Each sets up .venv by itself; a second run finds it ready.
+# Paths stay relative: the checkout may lie anywhere, also below a path with spaces.
+PYTHON   ?= python3
+PY       := .venv/bin/python
+PIP      := $(PY) -m pip --disable-pip-version-check --quiet --no-input install --require-hashes
+DURATION ?= 60
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check format schemas bench clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/.runtime ## three births, two of them twins, to their certificate numbers
+	@$(PY) -m gateway.cli demo
+
+up: .venv/.runtime ## everything on this machine until Ctrl-C
+	@$(PY) -m gateway.cli up
+
+test: .venv/.dev ## every test
+	@$(PY) -m pytest $(ARGS)
+
+check: .venv/.dev ## format, lint, types, import rules, dependencies, generated files
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+	@.venv/bin/lint-imports --no-cache
+	@$(PY) -m deptry .
+	@$(PY) -m gateway.cli.generate --check
+
+format: .venv/.dev ## format and mend what can be mended
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+schemas: .venv/.dev ## write the generated schemas and documents anew
+	@$(PY) -m gateway.cli.generate
+
+bench: .venv/.dev ## the benchmark: table on the terminal, JSON in bench/results/
+	@$(PY) bench/run.py $(ARGS)
+
+clean: ## remove what these commands made (the data directory var/ stays)
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/.python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "Procot needs Python 3.11, 3.12 or 3.13; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 demo" % v)'
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "This Python has no venv/ensurepip (on Debian: apt-get install python3-venv). Install it, or name another: make PYTHON=python3.12 demo" >&2; exit 1; }
+	@echo "Making .venv and installing the pinned packages (once, under a minute) ..." >&2
+	@$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+.venv/.runtime: .venv/.python requirements/runtime.txt pyproject.toml
+	@$(PIP) -r requirements/runtime.txt
+	@$(PY) -m pip --disable-pip-version-check --quiet --no-input install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: .venv/.runtime requirements/dev.txt
+	@$(PIP) -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""The `procot` command line. Parses, calls `app` or the store, prints. Decides nothing about births."""

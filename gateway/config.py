@@ -1,0 +1,256 @@
+"""Configuration: one TOML file, every key overridable as `PROCOT_SECTION__KEY`, checked whole before anything starts.
+
+All settings are frozen objects with a unit in the name where there is one. An unknown key, a wrong value or a missing
+secret is a `ConfigError` that names key, value and reason. Secrets are named by file (`*_file`) or come from the
+environment; they are never written back or logged.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from gateway.contract.facility import FacilityProfile
+from gateway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ENV_PREFIX = "PROCOT_"
+
+
+def _address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the highest TCP port
+        raise ValueError("write HOST:PORT, for example 127.0.0.1:2575 (port 0 takes a free one)")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A configuration section: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Gateway(Section):
+    """Who we are in HL7 and how many hands we have."""
+
+    application: str = Field(default="AKTAGW", description="our MSH-3")
+    facility: str = Field(default="DISDUKCAPIL 3510", description="our MSH-4")
+    public_url: str = Field(default="", description="base of the links given to hospitals; empty: the HTTP address")
+    workers: int = Field(default=4, ge=1, le=64, description="tasks worked on at the same time")
+    lease_s: Seconds = Field(default=60, description="how long a worker may hold a task without renewing it")
+    drain_s: Seconds = Field(default=10, description="how long SIGTERM waits for work in hand")
+    test_messages: Literal["accept", "reject"] = Field(
+        default="accept",
+        description="MSH-11 T or D: answered AA with TEST and kept out of the registry, or AR 202",
+    )
+
+
+class Database(Section):
+    """PostgreSQL 15 or newer by `dsn`, or the embedded server in `directory` where none is given."""
+
+    dsn: SecretStr | None = None
+    directory: Path = Path("var")
+    pool_size: int = Field(default=8, ge=2, le=50)
+    timeout_s: Seconds = 10
+
+
+class Mllp(Section):
+    """The MLLP listener."""
+
+    listen: Address = "127.0.0.1:2575"
+    tls_listen: Address | None = Field(default=None, description="MLLP over TLS; needs [tls]")
+
+
+class Http(Section):
+    """The HTTP listener."""
+
+    listen: Address = "127.0.0.1:8080"
+
+
+class Tls(Section):
+    """Certificates for MLLP over TLS. With `client_ca_file` a sender must show a certificate it signed."""
+
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    client_ca_file: Path | None = None
+
+
+class Limits(Section):
+    """Every cap on what comes from outside, with its unit."""
+
+    message_bytes: int = Field(default=5 * 1024 * 1024, ge=1024)
+    segments_per_message: int = Field(default=2000, ge=10)
+    connections: int = Field(default=2500, ge=1)
+    connections_per_peer: int = Field(default=1000, ge=1)
+    idle_s: Seconds = Field(default=600, description="a connection without any byte is closed")
+    read_s: Seconds = Field(default=30, description="a frame begun must end within this time")
+    write_s: Seconds = Field(default=30, description="an answer must be taken within this time")
+    in_flight_per_connection: int = Field(default=32, ge=1, description="frames read ahead before reading pauses")
+    inbox_batch: int = Field(default=256, ge=1, le=4096, description="messages in one commit")
+    inbox_waiting: int = Field(default=2048, ge=1, description="messages waiting for commit before AR/CR")
+    inbox_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, description="bytes waiting for commit before AR/CR")
+    http_body_bytes: int = Field(default=5 * 1024 * 1024, ge=1024)
+    page_items: int = Field(default=100, ge=1, le=1000)
+    document_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
+    quarantine_rows: int = Field(default=100_000, ge=0, description="unreadable messages kept for a person to look at")
+
+
+class Registry(Section):
+    """The registry that births are submitted to, through the adapter of that name."""
+
+    adapter: str = "dukcapil"
+    url: str = ""
+    office: str = Field(default="3510", description="kode_kantor of the receiving office")
+    token_file: Path | None = Field(default=None, description="bearer token for submissions")
+    check_user: str = ""
+    check_password_file: Path | None = None
+    check_ip: str = ""
+    callback_jwks: str = Field(default="", description="file or http(s) URL of the keys its callbacks are signed with")
+    require_form: bool = Field(default=True, description="reporter, witnesses and marriage proof are required")
+    timeout_s: Seconds = 20
+    poll_first_s: Seconds = 30
+    poll_max_s: Seconds = 900
+    options: dict[str, str] = Field(default_factory=dict, description="settings of the adapter itself")
+
+
+class Signing(Section):
+    """Where our signing keys are. Made on first use with mode 0600."""
+
+    directory: Path | None = Field(default=None, description="default: keys/ in the database directory")
+
+
+class Observe(Section):
+    """Logs go to stderr as JSON lines; `log_file` sends them to a file instead."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    log_file: Path | None = None
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    gateway: Gateway = Gateway()
+    database: Database = Database()
+    mllp: Mllp = Mllp()
+    http: Http = Http()
+    tls: Tls = Tls()
+    limits: Limits = Limits()
+    registry: Registry = Registry()
+    signing: Signing = Signing()
+    observe: Observe = Observe()
+    facility: tuple[FacilityProfile, ...] = ()
+
+    @model_validator(mode="after")
+    def _facilities_are_distinct(self) -> Self:
+        codes = [f.code for f in self.facility]
+        twice = sorted({c for c in codes if codes.count(c) > 1})
+        if twice:
+            raise ValueError(f"facility code {twice[0]!r} is given twice; one [[facility]] block a code")
+        return self
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if self.mllp.tls_listen and not (self.tls.certificate_file and self.tls.key_file):
+            raise ValueError("mllp.tls_listen needs tls.certificate_file and tls.key_file")
+        return self
+
+    @property
+    def keys_directory(self) -> Path:
+        """Where signing keys lie."""
+        return self.signing.directory or self.database.directory / "keys"
+
+
+def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Config:
+    """Read `path` (TOML), lay the environment over it, check everything.
+
+    Raises ConfigError naming key, value and reason of every problem found.
+    """
+    values = _read(path) if path else {}
+    return parse(_overlay(values, environment), where=str(path or "environment"))
+
+
+def parse(values: dict[str, Any], *, where: str) -> Config:
+    """Check `values` (nested plain data) and return the frozen configuration. Raises ConfigError."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = [_problem(p) for p in error.errors(include_url=False)]
+        raise ConfigError(f"{where}: " + "; ".join(lines)) from None
+
+
+def _problem(problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails is typed by name only
+    key = ".".join(str(part) for part in problem["loc"]) or "configuration"
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key (see docs/operators.md for the keys there are)"
+    value = problem["input"]
+    if isinstance(value, dict | Section):
+        shown = ""
+    elif "dsn" in key or "password" in key or "token" in key:
+        shown = " = (not shown)"
+    else:
+        shown = f" = {value!r}"
+    reason = problem["msg"].removeprefix("Value error, ")
+    return f"{key}{shown}: {reason}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name an existing file with --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from None
+
+
+def _overlay(values: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    merged = {k: dict(v) if isinstance(v, dict) else v for k, v in values.items()}
+    for name, value in environment.items():
+        if not name.startswith(ENV_PREFIX) or "__" not in name:
+            continue
+        section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
+        target = merged.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise ConfigError(f"{name}: [[{section}]] is a list of blocks and is set in the file, not by environment")
+        target[key] = value
+    return merged
+
+
+def secret(path: Path | None, key: str) -> str:
+    """Read the secret in `path` (named by setting `key`). Raises ConfigError where it is absent or empty."""
+    if path is None:
+        raise ConfigError(f"{key}: is not set; name a file that holds the secret and nothing else")
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"{key} = {str(path)!r}: cannot be read ({error.strerror})") from None
+    if not text:
+        raise ConfigError(f"{key} = {str(path)!r}: the file is empty")
+    return text
+
+
+def zone_of(profile: FacilityProfile) -> ZoneInfo:
+    """Return the facility's zone, for HL7 times without an offset."""
+    return ZoneInfo(profile.time_zone)
+
+
+def peer_allowed(profile: FacilityProfile, peer: str) -> bool:
+    """Tell whether `peer` (an IP address) may send for this facility; no list means any."""
+    if not profile.peers:
+        return True
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return False
+    return any(address in ipaddress.ip_network(network) for network in profile.peers)

@@ -1,0 +1,79 @@
+"""A facility as adapters and rules see it: who sends, in which zone, with which habits, and where answers go."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+NameOrder = Literal["auto", "full_in_family", "given_family", "family_given"]
+ApplicationAnswer = Literal["none", "same_connection", "listener"]
+
+# The three Indonesian zones by the names people write (domain B.12).
+ZONES = {"WIB": "Asia/Jakarta", "WITA": "Asia/Makassar", "WIT": "Asia/Jayapura"}
+
+
+def _zone(value: str) -> str:
+    name = ZONES.get(value.upper(), value)
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError("no such time zone; write WIB, WITA, WIT or a name such as Asia/Jakarta") from None
+    return name
+
+
+def _listener(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if value and (not host or not port.isdigit()):
+        raise ValueError("write HOST:PORT of the facility's MLLP listener")
+    return value
+
+
+def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    for network in value:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            raise ValueError(f"{network!r} is not an IP network ({error})") from None
+    return value
+
+
+class FacilityProfile(BaseModel):
+    """One `[[facility]]` block."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: str = Field(min_length=1, description="MSH-4.1, exactly as the sender writes it")
+    name: str = Field(default="", description="name on the record; default: the code")
+    region: str = Field(pattern=r"^\d{4}$", description="Kemendagri code of its kabupaten/kota, four digits")
+    faskes: str = Field(default="", description="national facility code, if it has one")
+    time_zone: Annotated[str, AfterValidator(_zone)] = "Asia/Jakarta"
+    adapter: str = Field(default="baseline", description="hospital adapter (entry point gateway.hospital)")
+    name_order: NameOrder = Field(default="auto", description="how PID-5 holds a name (domain A.4)")
+    charset: Literal["cp1252", "iso-8859-1"] = Field(
+        default="cp1252", description="tried where MSH-18 is empty and the bytes are not UTF-8"
+    )
+    applications: tuple[str, ...] = Field(default=(), description="MSH-3 values allowed; empty: any")
+    peers: Annotated[tuple[str, ...], AfterValidator(_networks)] = Field(
+        default=(), description="IP networks it may connect from; empty: any"
+    )
+    certificates: tuple[str, ...] = Field(
+        default=(), description="names (CN or DNS) its TLS client certificate may bear; empty: any"
+    )
+    deliver_to: Annotated[str, AfterValidator(_listener)] = Field(
+        default="", description="HOST:PORT of its MLLP listener; empty: results wait for pick-up over HTTP"
+    )
+    deliver_document: Literal["pointer", "pdf", "both"] = Field(
+        default="pointer", description="how MDM^T02 brings the certificate: RP pointer, ED PDF, or both"
+    )
+    application_answer: ApplicationAnswer = Field(
+        default="none", description="where the application answer of enhanced mode goes (domain A.5)"
+    )
+    update_creates: bool = Field(default=True, description="an A08/A31 for an unknown newborn opens a birth")
+
+    @property
+    def display_name(self) -> str:
+        """The name for records and documents."""
+        return self.name or self.code

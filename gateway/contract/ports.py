@@ -1,0 +1,193 @@
+"""The ports adapters fill: hospital (HL7 to record and back) and registry (check, document, submit, outcome).
+
+An adapter converts foreign exceptions to gateway.errors at its edge. It never touches the store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Mapping
+
+    from gateway.contract.facility import FacilityProfile
+    from gateway.contract.finding import Finding
+    from gateway.contract.masked import Nik, Personal
+    from gateway.contract.record import BirthRecord
+    from gateway.hl7.location import Location
+    from gateway.hl7.message import Message
+
+# --------------------------------------------------------------------------------------------------- hospital
+
+
+class Effect(Enum):
+    """What a message means for a birth (domain A.1)."""
+
+    NONE = "none"  # understood, not about a birth: AA, no case
+    OPEN = "open"  # may create a birth, or amend the one that is there
+    AMEND = "amend"  # changes a known birth; creates only where the facility allows
+    CANCEL = "cancel"  # withdraws the birth notice
+    DISCHARGE = "discharge"  # parents are about to leave: urgency up
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message mapped to a record, before any judgement. Pure data, no decisions.
+
+    `places` gives where each record field came from; `cleared` names fields the sender asked to delete ("").
+    """
+
+    effect: Effect
+    medical_record: str
+    record: BirthRecord | None
+    places: Mapping[str, Location] = field(default_factory=dict)
+    cleared: frozenset[str] = frozenset()
+    findings: tuple[Finding, ...] = ()
+    sent_at: dt.datetime | None = None
+
+
+class AnswerKind(Enum):
+    """What goes back to a hospital."""
+
+    CERTIFICATE = "MDM^T02"
+    CHILD_IDENTITY = "ADT^A31"
+    APPLICATION_ANSWER = "ACK"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What the registry issued."""
+
+    number: str
+    child_nik: Nik
+    family_card: Personal
+    issued_at: dt.datetime
+    sha256: str
+    document_url: str
+    document: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Correspondence:
+    """All an outbound message needs beside the certificate: who, in whose format, under which control id."""
+
+    facility: FacilityProfile
+    record: BirthRecord
+    control_id: str
+    now: dt.datetime
+    our_application: str
+    our_facility: str
+    origin: bytes  # the first message of the birth: version, delimiters, charset and application of the sender
+
+
+class HospitalAdapter(Protocol):
+    """How one kind of hospital system speaks."""
+
+    name: str
+
+    def draft(self, message: Message, facility: FacilityProfile, *, now: dt.datetime) -> Draft:
+        """Map a message to a draft. Pure; what cannot be mapped becomes a finding, never an exception."""
+        ...
+
+    def certificate_messages(self) -> tuple[AnswerKind, ...]:
+        """Return the messages a certificate goes back with, in order."""
+        ...
+
+    def compose(self, kind: AnswerKind, certificate: Certificate, letter: Correspondence) -> bytes:
+        """Return the HL7 bytes of one outbound message, without MLLP framing."""
+        ...
+
+
+# --------------------------------------------------------------------------------------------------- registry
+
+
+class RegistryStatus(Enum):
+    """Where the registry has a case, in our words."""
+
+    UNKNOWN = "unknown"  # it has no such case
+    IN_PROCESS = "in_process"
+    NEEDS_DATA = "needs_data"
+    ISSUED = "issued"
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An answer of the registry about one case and revision, from submission, poll or callback alike."""
+
+    birth_id: str
+    revision: int
+    status: RegistryStatus
+    reference: str = ""  # no_permohonan
+    certificate: Certificate | None = None
+    reason: str = ""  # the registry's code, e.g. NIK_IBU_TIDAK_SESUAI
+    text: str = ""  # its sentence for people
+
+
+@dataclass(frozen=True, slots=True)
+class ParentCheck:
+    """The registry's opinion on one parent's elements. `findings` is empty where all agree."""
+
+    parent: str  # "mother" or "father"
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The exact bytes that were signed, and the signature over them."""
+
+    birth_id: str
+    revision: int
+    payload: bytes
+    signature: str  # detached JWS, RFC 7515 appendix F
+
+    @property
+    def idempotency_key(self) -> str:
+        """Case and revision: the same key for every try, never a new one (domain F 96)."""
+        return f"{self.birth_id}:{self.revision}"
+
+
+@dataclass(frozen=True, slots=True)
+class TwinGroup:
+    """Births of one delivery."""
+
+    group_id: str
+    size: int
+
+
+class RegistryAdapter(Protocol):
+    """A civil registry. Network errors become RegistryUnavailableError or RegistryUnknownOutcomeError."""
+
+    name: str
+
+    async def check_parents(self, record: BirthRecord) -> tuple[ParentCheck, ...]:
+        """Ask whether the parents' data are right (domain C.2)."""
+        ...
+
+    def document(self, record: BirthRecord, *, birth_id: str, revision: int, twins: TwinGroup | None) -> dict[str, Any]:
+        """Map a record to the registry's document. Pure: plain JSON data, ready to be made canonical and signed."""
+        ...
+
+    async def submit(self, submission: Submission) -> Outcome:
+        """Send the signed bytes. A repeated key with the same bytes is answered as the first time."""
+        ...
+
+    async def ask(self, *, birth_id: str, revision: int, reference: str) -> Outcome:
+        """Ask where a case is, by the registry's reference or, without one, by our id and revision."""
+        ...
+
+    async def fetch_document(self, certificate: Certificate) -> bytes:
+        """Return the certificate file; its SHA-256 is checked by the caller."""
+        ...
+
+    async def read_callback(self, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """Check the signature of a callback and return what it says. Raises SignatureError, RegistryProtocolError."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...

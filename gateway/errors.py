@@ -1,0 +1,144 @@
+"""The one error root. Every error says whose fault it is and what to do next.
+
+A port converts foreign exceptions to these at its edge, always with `from`. Texts name the thing, the reason and the
+next step, and never hold personal data: they end in logs and in answers.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Next(Enum):
+    """What the caller does with an error (architecture, principle 6)."""
+
+    RETRY = "retry"  # nothing happened, or it is safe to do again
+    ASK = "ask"  # it may have happened: ask before doing it again
+    REFUSE = "refuse"  # the other side must change something
+    HOLD = "hold"  # a person decides
+
+
+class ProcotError(Exception):
+    """Root of everything raised on purpose. `code` is stable and may be logged."""
+
+    code = "PROCOT"
+    next = Next.HOLD
+
+
+class ConfigError(ProcotError):
+    """A setting is wrong. The text names the key, the value and the reason."""
+
+    code = "CONFIG"
+
+
+class DataDirectoryHeldError(ProcotError):
+    """Another process holds the data directory; the text says which."""
+
+    code = "DATA_DIRECTORY_HELD"
+
+
+class DatabaseStartError(ProcotError):
+    """The embedded PostgreSQL did not start."""
+
+    code = "DATABASE_START"
+
+
+class StoreUnavailableError(ProcotError):
+    """PostgreSQL cannot be reached, is read-only or full: nothing was kept."""
+
+    code = "STORE_UNAVAILABLE"
+    next = Next.RETRY
+
+
+class LeaseLostError(ProcotError):
+    """Another worker took the task over; this one writes nothing."""
+
+    code = "LEASE_LOST"
+    next = Next.RETRY
+
+
+class IllegalMoveError(ProcotError):
+    """The life cycle has no such move; nothing was changed."""
+
+    code = "ILLEGAL_MOVE"
+
+
+class Hl7SyntaxError(ProcotError):
+    """The bytes are not an HL7 v2 message."""
+
+    code = "HL7_SYNTAX"
+    next = Next.REFUSE
+
+
+class FrameError(ProcotError):
+    """The MLLP stream broke a rule or a cap; the connection is closed."""
+
+    code = "FRAME"
+    next = Next.REFUSE
+
+
+class DeliveryUnavailableError(ProcotError):
+    """The hospital's listener did not answer; the same bytes are sent again later."""
+
+    code = "DELIVERY_UNAVAILABLE"
+    next = Next.RETRY
+
+
+class DeliveryRefusedError(ProcotError):
+    """The hospital's listener answered AE, AR, CE or CR; the same bytes are not sent again."""
+
+    code = "DELIVERY_REFUSED"
+    next = Next.HOLD
+
+
+class RegistryUnavailableError(ProcotError):
+    """The registry could not be reached, or said so itself (429, 503): nothing happened there.
+
+    `after` is the registry's own wish for the next try, in seconds (Retry-After), or None.
+    """
+
+    code = "REGISTRY_UNAVAILABLE"
+    next = Next.RETRY
+
+    def __init__(self, text: str, *, after: float | None = None) -> None:
+        super().__init__(text)
+        self.after = after
+
+
+class RegistryUnknownOutcomeError(ProcotError):
+    """The request left and no usable answer came: it may have been done. Ask by our id before any resend."""
+
+    code = "REGISTRY_UNKNOWN_OUTCOME"
+    next = Next.ASK
+
+
+class RegistryRefusedError(ProcotError):
+    """The registry refuses this content for good (4xx with a code). `reason` is the registry's code."""
+
+    code = "REGISTRY_REFUSED"
+    next = Next.REFUSE
+
+    def __init__(self, text: str, *, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class RegistryProtocolError(ProcotError):
+    """The registry answered something its contract does not know. A person looks."""
+
+    code = "REGISTRY_PROTOCOL"
+    next = Next.HOLD
+
+
+class SignatureError(ProcotError):
+    """A signature is missing, malformed, by an unknown key, or does not fit the bytes."""
+
+    code = "SIGNATURE"
+    next = Next.REFUSE
+
+
+class KeyMissingError(ProcotError):
+    """No signing key can be read."""
+
+    code = "KEY_MISSING"
+    next = Next.RETRY

@@ -1,0 +1,1 @@
+"""Canonical bytes, signature envelope and keys: what lets anybody check later what was said."""

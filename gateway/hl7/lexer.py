@@ -1,0 +1,131 @@
+"""Bytes to segments and fields: the smallest walk over a message that the gateway can do its work with.
+
+Owns delimiters, segment ends and lazy splitting. Never looks up what a field means, never unescapes before splitting
+(HL7 v2.5 chapter 2.7: escape sequences are resolved inside the smallest part).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from gateway.errors import Hl7SyntaxError
+
+_MSH_LENGTH = 8  # "MSH", the field separator and at least four encoding characters
+_SEGMENT_END = re.compile(r"\r\n|\n|\r")
+_NAME = re.compile(r"[A-Z][A-Z0-9]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Delimiters:
+    """MSH-1 and MSH-2. `truncation` came with 2.7 (chapter 2.5.5.2) and is empty before."""
+
+    field: str = "|"
+    component: str = "^"
+    repetition: str = "~"
+    escape: str = "\\"
+    subcomponent: str = "&"
+    truncation: str = ""
+
+    @property
+    def encoding_characters(self) -> str:
+        """MSH-2 as it is written."""
+        return self.component + self.repetition + self.escape + self.subcomponent + self.truncation
+
+
+DEFAULT = Delimiters()
+
+
+def read_delimiters(text: str) -> Delimiters:
+    """Take the delimiters from the start of `text`, which begins with MSH. Raises Hl7SyntaxError."""
+    if len(text) < _MSH_LENGTH or text[:3].upper() != "MSH":
+        raise Hl7SyntaxError(
+            "the message does not begin with an MSH segment; send MSH first, without a header before it"
+        )
+    field = text[3]
+    end = text.find(field, 4)
+    line_end = text.find("\r", 4)
+    if end < 0 or (0 <= line_end < end):
+        raise Hl7SyntaxError("MSH-2 has no end; MSH-1 is the field separator and closes MSH-2 too")
+    marks = text[4:end]
+    if not 1 <= len(marks) <= 5:  # noqa: PLR2004 - component up to truncation
+        raise Hl7SyntaxError(f"MSH-2 has {len(marks)} characters; it holds the encoding characters, usually ^~\\&")
+    characters = marks + DEFAULT.encoding_characters[len(marks) :]
+    every = field + characters
+    if len(set(every)) != len(every) or any(c.isalnum() or c.isspace() for c in every):
+        raise Hl7SyntaxError("MSH-1 and MSH-2 must be distinct punctuation characters, usually |^~\\&")
+    return Delimiters(field, *characters)
+
+
+class Segment:
+    """One segment. `fields[n]` is XXX-n raw; for MSH, fields[1] is the separator itself, as the standard counts."""
+
+    __slots__ = ("delimiters", "fields", "name", "raw", "sequence")
+
+    def __init__(self, raw: str, delimiters: Delimiters) -> None:
+        parts = raw.split(delimiters.field)
+        self.raw = raw
+        self.name = parts[0]
+        self.delimiters = delimiters
+        self.sequence = 1
+        if parts[0] in ("MSH", "FHS", "BHS"):
+            parts.insert(1, delimiters.field)
+        self.fields = parts
+
+    def __repr__(self) -> str:
+        return f"<Segment {self.name}[{self.sequence}]>"  # never the content: it is about people
+
+    def field(self, number: int) -> str:
+        """Return the raw field, "" where absent."""
+        return self.fields[number] if number < len(self.fields) else ""
+
+    def repetitions(self, number: int) -> list[str]:
+        """Return the raw repetitions of a field, [] where it is empty."""
+        raw = self.field(number)
+        return raw.split(self.delimiters.repetition) if raw else []
+
+    def components(self, number: int, repetition: int = 1) -> list[str]:
+        """Return the raw components of one repetition (1-based), [] where absent."""
+        repetitions = self.repetitions(number)
+        if repetition > len(repetitions):
+            return []
+        return repetitions[repetition - 1].split(self.delimiters.component)
+
+
+def split_segments(text: str, *, limit: int) -> tuple[Delimiters, list[Segment]]:
+    """Split decoded text into segments. CR, LF and CRLF end a segment; blank lines and leading spaces are forgiven.
+
+    Raises Hl7SyntaxError without MSH, with broken delimiters, or past `limit` segments.
+    """
+    if "\n" in text:
+        text = _SEGMENT_END.sub("\r", text)
+    text = text.lstrip("\ufeff\r \t\0")
+    delimiters = read_delimiters(text)
+    if text.count("\r") > limit:
+        raise Hl7SyntaxError(f"the message has more than {limit} segments; split it or send documents by MDM")
+    segments: list[Segment] = []
+    seen: dict[str, int] = {}
+    for line in text.split("\r"):
+        if not line:
+            continue
+        segment = Segment(line, delimiters)
+        if not _NAME.fullmatch(segment.name):
+            forgiven = _forgiven(line, delimiters)
+            if forgiven is None:
+                continue
+            segment = forgiven
+        seen[segment.name] = segment.sequence = seen.get(segment.name, 0) + 1
+        segments.append(segment)
+    return delimiters, segments
+
+
+def _forgiven(line: str, delimiters: Delimiters) -> Segment | None:
+    """Read a segment with leading blanks or a lower-case name (domain F 107); None for a line of blanks."""
+    text = line.strip(" \t\0")
+    if not text:
+        return None
+    head, separator, rest = text.partition(delimiters.field)
+    name = head.strip().upper()
+    if not _NAME.fullmatch(name):
+        raise Hl7SyntaxError("a line does not begin with a segment name such as PID; check line ends inside fields")
+    return Segment(name + separator + rest, delimiters)

@@ -1,0 +1,86 @@
+"""A message one can ask: segments by name, values by position, each answer with the place it came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from gateway.hl7.escape import unescape
+from gateway.hl7.lexer import Delimiters, Segment, split_segments
+from gateway.hl7.location import Location
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SEGMENT_LIMIT = 2000
+
+
+class Value(str):
+    """An unescaped value that knows its place. Empty where the sender sent nothing."""
+
+    __slots__ = ("place",)
+    place: Location
+
+    def __new__(cls, text: str, place: Location) -> Self:
+        """Make a value of `text` found at `place`."""
+        self = super().__new__(cls, text)
+        self.place = place
+        return self
+
+    def __repr__(self) -> str:
+        return f"<Value {self.place}>"  # never the content: it is about people
+
+
+class Message:
+    """A lexed message. Reading never raises: what is absent is empty."""
+
+    __slots__ = ("_by_name", "delimiters", "segments")
+
+    def __init__(self, delimiters: Delimiters, segments: list[Segment]) -> None:
+        self.delimiters = delimiters
+        self.segments = segments
+        self._by_name: dict[str, list[Segment]] = {}
+        for segment in segments:
+            self._by_name.setdefault(segment.name, []).append(segment)
+
+    def first(self, name: str) -> Segment | None:
+        """Return the first segment of that name."""
+        found = self._by_name.get(name)
+        return found[0] if found else None
+
+    def all(self, name: str) -> list[Segment]:
+        """Return every segment of that name, in order."""
+        return self._by_name.get(name, [])
+
+    def raw(self, name: str, field: int) -> str:
+        """Return a raw field of the first segment of that name, "" where absent."""
+        segment = self.first(name)
+        return segment.field(field) if segment else ""
+
+    def value(self, name: str, field: int, component: int = 1) -> Value:
+        """Return one component of the first repetition in the first segment of that name."""
+        segment = self.first(name)
+        if segment is None:
+            return Value("", Location(name, 1, field, 1, component))
+        return value_of(segment, field, component=component)
+
+
+def value_of(segment: Segment, field: int, *, repetition: int = 1, component: int = 1, subcomponent: int = 1) -> Value:
+    """Return one value, unescaped and stripped of outer blanks, with its place."""
+    place = Location(segment.name, segment.sequence, field, repetition, component)
+    parts = segment.components(field, repetition)
+    text = parts[component - 1] if component <= len(parts) else ""
+    if text:
+        subs = text.split(segment.delimiters.subcomponent)
+        text = subs[subcomponent - 1] if subcomponent <= len(subs) else ""
+        text = unescape(text, segment.delimiters).strip()
+    return Value(text, place)
+
+
+def repetitions_of(segment: Segment, field: int) -> Iterator[int]:
+    """Yield the numbers (1-based) of the repetitions that are there."""
+    yield from range(1, len(segment.repetitions(field)) + 1)
+
+
+def parse_message(text: str, *, limit: int = SEGMENT_LIMIT) -> Message:
+    """Lex decoded text. Raises Hl7SyntaxError where it cannot be read at all."""
+    return Message(*split_segments(text, limit=limit))

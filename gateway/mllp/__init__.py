@@ -1,0 +1,1 @@
+"""MLLP: framing (no I/O), server, client. Knows bytes and peers, never what a message means."""

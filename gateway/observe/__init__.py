@@ -1,0 +1,1 @@
+"""What operators read: structured logs with people masked, and metrics."""

@@ -1,0 +1,1 @@
+"""The steps of a birth after it was kept: one file a step, plus worker and retry."""
