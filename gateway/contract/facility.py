@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 NameOrder = Literal["auto", "full_in_family", "given_family", "family_given"]
-ApplicationAnswer = Literal["none", "same_connection", "listener"]
+ApplicationAnswer = Literal["none", "same_connection"]
 
 # The three Indonesian zones by the names people write (domain B.12).
 ZONES = {"WIB": "Asia/Jakarta", "WITA": "Asia/Makassar", "WIT": "Asia/Jayapura"}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gateway.contract.facility import FacilityProfile
     from gateway.contract.finding import Finding
@@ -157,6 +157,25 @@ class TwinGroup:
 
     group_id: str
     size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrySettings:
+    """What a registry adapter is opened with: configuration section `registry`, its secrets already read.
+
+    `repr` shows no secret. `options` are the adapter's own; one it does not know is a ConfigError.
+    """
+
+    url: str
+    clock: Callable[[], dt.datetime]  # aware, UTC
+    office: str = "3510"
+    token: str = field(default="", repr=False)
+    check_user: str = field(default="", repr=False)
+    check_password: str = field(default="", repr=False)
+    check_ip: str = ""
+    callback_jwks: str = ""  # file or http(s) URL; empty: no callback is believed
+    timeout_s: float = 20.0
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 class RegistryAdapter(Protocol):

@@ -124,6 +124,13 @@ class Child(Part):
     nik: Nik | None = Field(default=None, description="only if the registry has given one already")
     died_at: str | None = Field(default=None, description="PID-29 as sent: death after birth")
 
+    @property
+    def moment_of_birth(self) -> dt.datetime | None:
+        """Date, time and offset as one aware moment; None where one of them is not known."""
+        if self.born_on is None or self.born_at is None or self.utc_offset is None:
+            return None
+        return dt.datetime.fromisoformat(f"{self.born_on.isoformat()}T{self.born_at}:00{self.utc_offset}")
+
 
 class Parent(Part):
     """F-2.01 Data orang tua."""

@@ -42,10 +42,10 @@ class Decoded:
 
 def declared(head: bytes) -> str:
     """Return MSH-18's first repetition from the raw first segment, upper case, "" where absent."""
-    line = re.split(rb"[\r\n]", head, maxsplit=1)[0]
+    line = head.lstrip(b"\r\n \t\0").partition(b"\r")[0].partition(b"\n")[0]
     if len(line) < 4:  # noqa: PLR2004 - MSH and its separator
         return ""
-    fields = line.split(line[3:4])
+    fields = line.split(line[3:4], 18)
     if len(fields) < 18:  # noqa: PLR2004 - MSH-18 is the eighteenth part
         return ""
     repetition = line[5:6] if len(fields[1]) > 1 else b"~"
@@ -60,8 +60,11 @@ def decode(raw: bytes, *, fallback: str = "cp1252") -> Decoded:
         raw = raw.removeprefix(mark)
     named = declared(raw)
     codec = CODECS.get(named, "utf-8")
+    contradicted = codec == "utf-16"  # MSH was read byte by byte: it is not in UTF-16, whatever it says
+    if contradicted:
+        codec = "utf-8"
     try:
-        return Decoded(raw.decode(codec), codec, doubtful=bool(named) and named not in CODECS)
+        return Decoded(raw.decode(codec), codec, doubtful=contradicted or (bool(named) and named not in CODECS))
     except (UnicodeDecodeError, LookupError):
         return _single_byte(raw, fallback)
 

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gateway.hl7.lexer import Delimiters
 
 _DELETE = '""'
+_KEPT_DELIMITERS = 64  # sets of delimiters that are remembered; senders choose them, so their number has a cap
 
 
 def unescape(text: str, delimiters: Delimiters) -> str:
     r"""Resolve \F\ \S\ \T\ \R\ \E\ \P\ \Xhh..\ and \.br\; drop highlighting; leave what is unknown or broken."""
-    mark = delimiters.escape
-    if mark not in text:
+    if delimiters.escape not in text:
         return text
-    pattern = re.compile(re.escape(mark) + r"([^" + re.escape(mark) + r"\r]{1,64})" + re.escape(mark))
-    return pattern.sub(lambda found: _resolve(found, delimiters), text)
+    pattern, plain = _reading(delimiters)
+    return pattern.sub(lambda found: _resolve(found, plain), text)
 
 
-def _resolve(found: re.Match[str], delimiters: Delimiters) -> str:
-    code = found[1]
-    plain = {
+@lru_cache(maxsize=_KEPT_DELIMITERS)
+def _reading(delimiters: Delimiters) -> tuple[re.Pattern[str], dict[str, str]]:
+    mark = re.escape(delimiters.escape)
+    return re.compile(f"{mark}([^{mark}\r]{{1,64}}){mark}"), {
         "F": delimiters.field,
         "S": delimiters.component,
         "T": delimiters.subcomponent,
@@ -32,20 +34,40 @@ def _resolve(found: re.Match[str], delimiters: Delimiters) -> str:
         ".br": "\n",
         "H": "",
         "N": "",
-    }.get(code)
-    if plain is not None:
-        return plain
-    if code[0] == "X":
-        try:
-            return bytes.fromhex(code[1:]).decode("latin-1")
-        except ValueError:
-            return found[0]
-    return found[0]
+    }
+
+
+def _resolve(found: re.Match[str], plain: dict[str, str]) -> str:
+    code = found[1]
+    known = plain.get(code)
+    if known is not None:
+        return known
+    return (_hexadecimal(code[1:]) if code[0] == "X" else None) or found[0]
+
+
+def _hexadecimal(digits: str) -> str | None:
+    r"""Read \Xhh..\: as UTF-8, else byte by byte. None for no hexadecimal, and for NUL, which no store would hold."""
+    try:
+        data = bytes.fromhex(digits)
+    except ValueError:
+        return None
+    if b"\0" in data:
+        return None
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def escape(text: str, delimiters: Delimiters) -> str:
     r"""Write `text` so that it can stand in the smallest part of a message; line ends become \.br\."""
+    return text.translate(_writing(delimiters))
+
+
+@lru_cache(maxsize=_KEPT_DELIMITERS)
+def _writing(delimiters: Delimiters) -> dict[int, str | int | None]:
     mark = delimiters.escape
+    marks = delimiters.field + delimiters.encoding_characters
     table: dict[str, str | int | None] = {
         mark: f"{mark}E{mark}",
         delimiters.field: f"{mark}F{mark}",
@@ -53,13 +75,15 @@ def escape(text: str, delimiters: Delimiters) -> str:
         delimiters.subcomponent: f"{mark}T{mark}",
         delimiters.repetition: f"{mark}R{mark}",
         "\r": f"{mark}X0D{mark}",
-        "\n": f"{mark}.br{mark}",
+        "\n": f"{mark}X0A{mark}" if "." in marks else f"{mark}.br{mark}",
+        # Block characters of MLLP cannot be escaped, and NUL cannot be stored.
         "\x0b": "",
         "\x1c": "",
+        "\0": "",
     }
     if delimiters.truncation:
         table[delimiters.truncation] = f"{mark}P{mark}"
-    return text.translate(str.maketrans(table))
+    return str.maketrans(table)
 
 
 def is_delete(raw: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.errors import Hl7SyntaxError
 
@@ -47,7 +48,11 @@ def read_delimiters(text: str) -> Delimiters:
     line_end = text.find("\r", 4)
     if end < 0 or (0 <= line_end < end):
         raise Hl7SyntaxError("MSH-2 has no end; MSH-1 is the field separator and closes MSH-2 too")
-    marks = text[4:end]
+    return _delimiters(field, text[4:end])
+
+
+@lru_cache(maxsize=64)
+def _delimiters(field: str, marks: str) -> Delimiters:
     if not 1 <= len(marks) <= 5:  # noqa: PLR2004 - component up to truncation
         raise Hl7SyntaxError(f"MSH-2 has {len(marks)} characters; it holds the encoding characters, usually ^~\\&")
     characters = marks + DEFAULT.encoding_characters[len(marks) :]
@@ -99,7 +104,9 @@ def split_segments(text: str, *, limit: int) -> tuple[Delimiters, list[Segment]]
     """
     if "\n" in text:
         text = _SEGMENT_END.sub("\r", text)
-    text = text.lstrip("\ufeff\r \t\0")
+    if "\0" in text:
+        text = text.replace("\0", "")  # padding; and PostgreSQL's text holds no NUL
+    text = text.lstrip("\ufeff\r \t")
     delimiters = read_delimiters(text)
     if text.count("\r") > limit:
         raise Hl7SyntaxError(f"the message has more than {limit} segments; split it or send documents by MDM")
@@ -121,7 +128,7 @@ def split_segments(text: str, *, limit: int) -> tuple[Delimiters, list[Segment]]
 
 def _forgiven(line: str, delimiters: Delimiters) -> Segment | None:
     """Read a segment with leading blanks or a lower-case name (domain F 107); None for a line of blanks."""
-    text = line.strip(" \t\0")
+    text = line.strip(" \t")
     if not text:
         return None
     head, separator, rest = text.partition(delimiters.field)

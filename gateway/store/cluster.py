@@ -20,7 +20,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import tempfile
@@ -29,10 +28,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from gateway.errors import DatabaseStartError, DataDirectoryHeldError
-from gateway.store.privilege import Identity, identity_for, spawn, unused_id
+from gateway.store.privilege import Identity, end, finished, identity_for, spawn, unused_id
 
 SUPERUSER = "postgres"
 _INITDB_SECONDS = 120
@@ -132,13 +131,18 @@ class Cluster:
 
     @property
     def startup_log(self) -> Path:
-        """What the server says before its own log is open. In our part of the directory: we truncate it, as root."""
+        """What the server says before its own log is open."""
         return self.directory / "startup.log"
 
     @property
     def log(self) -> Path:
         """Where the server writes its log files."""
         return self.directory / "log"
+
+    def new_startup_log(self) -> BinaryIO:
+        """Open a new startup log. Root truncates no file that is there: it might be a link to another."""
+        self.startup_log.unlink(missing_ok=True)
+        return os.fdopen(os.open(self.startup_log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
 
     def identity(self, socket: Path) -> Identity:
         """Return whom to become to serve this cluster on `socket`."""
@@ -182,7 +186,7 @@ class Cluster:
         if not path.exists():
             if role == SUPERUSER and (self.data / "PG_VERSION").exists():
                 raise DatabaseStartError(f"{path} is missing, {self.data} is not. Restore it from the same backup.")
-            _write_secret(path, secrets.token_urlsafe(32))
+            write_private(path, secrets.token_urlsafe(32))
             _sync(self.directory)
         return path.read_text("ascii")
 
@@ -192,14 +196,7 @@ class Cluster:
         By the group other processes of nobody are kept out of the scratch directory; the result goes to the real owner.
         """
         uid = self.uid if os.geteuid() != 0 else _named_user(self.uid)
-        data, secret = scratch / "data", scratch / "password"
-        data.mkdir(mode=0o700)
-        _write_secret(secret, password)
-        if os.geteuid() == 0:
-            os.chown(scratch, 0, self.gid)
-            scratch.chmod(0o710)
-            os.chown(data, uid, self.gid)
-            os.chown(secret, uid, self.gid)
+        data, secret = self._furnish(scratch, uid, password)
         programs = (self.binaries.initdb, self.binaries.postgres)
         identity = identity_for(uid, self.gid, (data,), programs)
         with (scratch / "output").open("wb") as output:
@@ -218,6 +215,17 @@ class Cluster:
             raise DatabaseStartError(f"initdb in {self.directory} failed with status {status}. It said:\n{said}")
         if os.geteuid() == 0:
             _give_tree(data, self.uid, self.gid)
+
+    def _furnish(self, scratch: Path, uid: int, password: str) -> tuple[Path, Path]:
+        data, secret = scratch / "data", scratch / "password"
+        data.mkdir(mode=0o700)
+        write_private(secret, password)
+        if os.geteuid() == 0:
+            os.chown(scratch, 0, self.gid)
+            scratch.chmod(0o710)
+            os.chown(data, uid, self.gid)
+            os.chown(secret, uid, self.gid)
+        return data, secret
 
 
 def _initdb_options(data: Path, secret: Path) -> list[str]:
@@ -247,17 +255,16 @@ def _check_version(data: Path, major: str) -> None:
 
 
 def _named_user(uid: int) -> int:
-    try:
-        return pwd.getpwuid(uid).pw_uid
-    except KeyError:
-        pass
-    try:
-        return pwd.getpwnam("nobody").pw_uid
-    except KeyError:
-        raise DatabaseStartError(
-            f"initdb needs a user with a name, and /etc/passwd has neither nobody nor user {uid}. "
-            "Add one of them, or run as an ordinary user."
-        ) from None
+    names = {entry.pw_uid: entry.pw_name for entry in pwd.getpwall()}
+    if uid in names:
+        return uid
+    for number, name in names.items():
+        if name == "nobody":
+            return number
+    raise DatabaseStartError(
+        f"initdb needs a user with a name, and /etc/passwd has neither nobody nor user {uid}. "
+        "Add one of them, or run as an ordinary user."
+    )
 
 
 def _give_tree(top: Path, uid: int, gid: int) -> None:
@@ -268,13 +275,13 @@ def _give_tree(top: Path, uid: int, gid: int) -> None:
     os.chown(top, uid, gid)
 
 
-def _write_secret(path: Path, secret: str) -> None:
-    """Write a file that is whole or absent, and readable by its owner only."""
+def write_private(path: Path, text: str) -> None:
+    """Write a file that is whole or absent, readable by its owner only, and follows no link laid in its place."""
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secret)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     draft.rename(path)
@@ -286,23 +293,6 @@ def _sync(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-async def finished(process: subprocess.Popen[bytes], seconds: float) -> int | None:
-    """Wait for a child of ours, by asking: a thread that waits would outlive a cancelled caller. None: it still runs."""
-    deadline = time.monotonic() + seconds
-    while (status := process.poll()) is None and time.monotonic() < deadline:
-        await asyncio.sleep(0.02)
-    return status
-
-
-async def end(process: subprocess.Popen[bytes], *polite: signal.Signals, seconds: float = 60.0) -> None:
-    """End a child of ours: each signal of `polite` in turn, `seconds` for each, at last SIGKILL."""
-    for number in (*polite, signal.SIGKILL):
-        if process.poll() is not None:
-            return
-        process.send_signal(number)
-        await finished(process, seconds)
 
 
 async def outlive_predecessors(data: Path) -> None:
@@ -352,18 +342,24 @@ def _servers_in(data: Path) -> list[int]:
     """Return the PostgreSQL processes whose working directory is `data`: the server's parts, and no recycled pid."""
     if sys.platform != "linux":
         return _postmasters_by_ps(data)
-    place = data.stat()
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _serves(entry, place)]
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _serves(entry, data)]
 
 
-def _serves(entry: Path, place: os.stat_result) -> bool:
+def _serves(entry: Path, data: Path) -> bool:
+    """Tell whether a process serves `data`.
+
+    In Docker root may not see another user's working directory. There a postmaster is known by its arguments, and
+    PostgreSQL itself finds out about its backends: their shared memory is "still in use".
+    """
     try:
         if entry.joinpath("comm").read_text("utf-8", "replace").strip() != "postgres":
             return False
-        here = entry.joinpath("cwd").stat()
-    except (OSError, ValueError):
-        return False  # it has just ended, or it is another user's: then it is not ours
-    return stat.S_ISDIR(here.st_mode) and (here.st_dev, here.st_ino) == (place.st_dev, place.st_ino)
+        try:
+            return entry.joinpath("cwd").samefile(data)
+        except PermissionError:
+            return b"\0-D\0%b\0" % os.fsencode(data) in entry.joinpath("cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # it has just ended
 
 
 def _postmasters_by_ps(data: Path) -> list[int]:

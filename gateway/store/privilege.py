@@ -4,18 +4,21 @@ PostgreSQL refuses uid 0, so a root supervisor gives its children to a dedicated
 owner above its own directory: where that uid cannot walk in (a checkout or data below a 0700 home), the child keeps
 exactly one capability, to read and search past file modes. SQL cannot use it: the gateway's role is no superuser.
 
-This module starts processes and nothing else. It knows neither PostgreSQL nor the data directory's layout.
+This module starts and ends processes, nothing else. It knows neither PostgreSQL nor the data directory's layout.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import grp
 import os
 import pwd
+import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -23,7 +26,6 @@ from typing import TYPE_CHECKING, BinaryIO
 from gateway.errors import DatabaseStartError
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Callable, Iterable, Sequence
 
 DEDICATED_ID = 64709  # below 65536, so that it is mapped in rootless containers; nobody is shared with other daemons
@@ -62,11 +64,12 @@ def identity_for(uid: int, gid: int, paths: Iterable[Path], programs: Iterable[P
     if not plain.differs:
         return plain
     programs = tuple(programs)
-    blocked = [path for path in (*paths, *programs) if not _reachable(path, plain)]
-    locked = [program for program in programs if not _permits(program, plain, 0o1)]
-    if not blocked and not locked:
+    above = {parent for path in (*paths, *programs) for parent in path.parents}
+    closed = [place for place in sorted(above) if not _may_pass(place, plain)]
+    locked = [program for program in programs if not _may_pass(program, plain)]
+    if not closed and not locked:
         return plain
-    return Identity(uid, gid, _capability_for((*blocked, *locked)[0], may_execute=not locked))
+    return Identity(uid, gid, _capability_for((*closed, *locked)[0], may_execute=not locked))
 
 
 def unused_id() -> int:
@@ -85,7 +88,9 @@ def spawn(
     secrets and PG* variables.
     """
     if threading.current_thread() is not threading.main_thread():
-        raise DatabaseStartError("The embedded PostgreSQL must be started from the main thread: it dies with its thread.")
+        raise DatabaseStartError(
+            "The embedded PostgreSQL must be started from the main thread: it dies with its thread."
+        )
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     return subprocess.Popen(  # noqa: S603 - our own binaries, no shell
         command,
@@ -100,30 +105,46 @@ def spawn(
     )
 
 
-def _reachable(path: Path, identity: Identity) -> bool:
-    return all(_permits(parent, identity, 0o1) for parent in path.parents)
+async def finished(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """Wait for a child of ours and return its status, or None if it still runs then.
+
+    By asking, because a thread that waits would outlive a cancelled caller.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        status = process.poll()
+        if status is not None or time.monotonic() > deadline:
+            return status
+        await asyncio.sleep(0.02)
 
 
-def _permits(path: Path, identity: Identity, bit: int) -> bool:
+async def end(process: subprocess.Popen[bytes], *polite: signal.Signals, seconds: float = 60.0) -> None:
+    """End a child of ours: each signal of `polite` in turn, `seconds` for each, at last SIGKILL."""
+    for number in (*polite, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        process.send_signal(number)
+        await finished(process, seconds)
+
+
+def _may_pass(path: Path, identity: Identity) -> bool:
+    """Tell whether mode bits let `identity` through a directory, or run a program. They are the same bit."""
     status = path.stat()
-    if status.st_uid == identity.uid:
-        return bool(status.st_mode & bit << 6)
-    if status.st_gid == identity.gid:
-        return bool(status.st_mode & bit << 3)
-    return bool(status.st_mode & bit)
+    shift = 6 if status.st_uid == identity.uid else 3 if status.st_gid == identity.gid else 0
+    return bool(status.st_mode >> shift & 1)
 
 
 def _capability_for(blocked: Path, *, may_execute: bool) -> int:
-    """Choose the smallest capability that opens `blocked`. Docker's root lacks the reading one, so there is a second."""
+    """Choose the smallest capability that opens `blocked`. Root in Docker lacks the reading one, hence the second."""
     held = _capabilities_held()
     wanted = (CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE) if may_execute else (CAP_DAC_OVERRIDE,)
     for capability in wanted:
         if held >> capability & 1 and held >> _CAP_SETPCAP & 1:
             return capability
     raise DatabaseStartError(
-        f"The embedded PostgreSQL may not run as root, and no other user can reach {blocked}: a directory above it is "
-        "closed to others, and this process may not hand a capability on (it needs SETPCAP and DAC_READ_SEARCH or "
-        "DAC_OVERRIDE). Choose --data (or an installation) outside closed directories, or run as an ordinary user."
+        f"The embedded PostgreSQL may not run as root, {blocked} is closed to every other user, and this process may "
+        "not hand a capability on (it needs SETPCAP and DAC_READ_SEARCH or DAC_OVERRIDE). "
+        "Choose --data (or an installation) outside closed directories, or run as an ordinary user."
     )
 
 

@@ -1,0 +1,316 @@
+"""Dukcapil as the gateway sees it: the parents' element check, the document, submission, outcome, callbacks.
+
+The only public names are `open_dukcapil` (the entry point gateway.registry) and `Dukcapil`. It keeps no births; what
+it remembers is only until when not to call the element check again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import re
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import structlog
+
+from adapters.dukcapil import payload
+from adapters.dukcapil.client import Client
+from adapters.dukcapil.codes import ELEMENTS
+from adapters.dukcapil.keyring import KeyRing
+from adapters.dukcapil.replies import CheckAnswer, Trouble, Verdict
+from gateway.contract.finding import Finding
+from gateway.contract.ports import Certificate, Outcome, ParentCheck, RegistrySettings, Submission, TwinGroup
+from gateway.contract.record import BirthRecord, Parent, Sex, Variant
+from gateway.errors import ConfigError, RegistryProtocolError, RegistryUnavailableError, SignatureError
+from gateway.hl7.location import Location
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.contract.ports import RegistryAdapter
+
+CALLBACK_WINDOW_S = 300  # X-Waktu, domain C.4
+MAX_CALLBACK_BYTES = 1024 * 1024
+# Sent as TRESHOLD (sic, domain 0.12): below it the service itself says "Tidak Sesuai".
+SERVICE_THRESHOLD = 80
+_WIB = dt.timezone(dt.timedelta(hours=7), "WIB")
+_SEX = {Sex.MALE: "Laki-laki", Sex.FEMALE: "Perempuan"}
+_NIK = re.compile(r"\d{16}", re.ASCII)
+# Where in the record the thing is that a finding speaks of.
+_FIELDS = {
+    "NAME_MISMATCH": "name",
+    "DOB_MISMATCH": "born_on",
+    "SEX_MISMATCH": "sex",
+    "KK_MISMATCH": "family_card",
+}
+
+log = structlog.get_logger("procot.registry")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`registry.options`: settings that only this adapter knows."""
+
+    check_url: str  # default: registry.url
+    institution: str  # path part of the element check; default: registry.office
+    name_threshold: int  # domain F 91
+    lower_case_keys: bool  # deployments differ in the case they want (domain 0.13)
+    login_pause_s: float  # after a refused login or address: long, since repeats lock the account
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+
+def open_dukcapil(settings: RegistrySettings) -> RegistryAdapter:
+    """Return the adapter; it connects with its first call. Raises ConfigError naming the setting that is wrong."""
+    options = _options(settings)
+    for key, url in (("registry.url", settings.url), ("registry.options.check_url", options.check_url)):
+        if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
+            raise ConfigError(f"{key} = {url!r}: write an http:// or https:// address")
+    if not settings.check_user:
+        log.warning("registry.check_not_configured", step="check")
+    return Dukcapil(settings, options)
+
+
+class Dukcapil:
+    """A RegistryAdapter (gateway.contract.ports)."""
+
+    name = "dukcapil"
+
+    def __init__(self, settings: RegistrySettings, options: Options) -> None:
+        self._settings = settings
+        self._options = options
+        self._client = Client(settings, check_url=options.check_url.rstrip("/"), tls=_tls(options))
+        self._keys = KeyRing(settings.callback_jwks)
+        self._checks_closed_until: dt.datetime | None = None
+
+    # ---------------------------------------------------------------------------------------- element check
+
+    async def check_parents(self, record: BirthRecord) -> tuple[ParentCheck, ...]:
+        """Ask about each parent that has a NIK and is no foreigner, both at once (domain C.2).
+
+        A father who will not be on the akta is not asked about (domain F 48).
+        """
+        parents = [("mother", record.mother)]
+        if record.variant is not Variant.MOTHER_ONLY:
+            parents.append(("father", record.father))
+        asked = [(role, p) for role, p in parents if p is not None and p.nik and p.citizenship != "WNA"]
+        answers = await asyncio.gather(*(self._check(role, p, record) for role, p in asked), return_exceptions=True)
+        # Both are awaited before either failure is told, so that no request is left running behind our back.
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return tuple(a for a in answers if isinstance(a, ParentCheck))
+
+    async def _check(self, role: str, parent: Parent, record: BirthRecord) -> ParentCheck:
+        nik = parent.nik.reveal() if parent.nik else ""
+        if not _NIK.fullmatch(nik):
+            return self._checked(role, record, {"NIK_FORMAT": ""})  # known without spending the day's quota
+        if not self._settings.check_user:
+            return self._checked(role, record, {"CHECK_UNCLEAR": ""})
+        self._stay_away_if_closed()
+        elements = _elements(nik, parent, record)
+        path = f"/dukcapil/get_json/{self._options.institution}/CALL_VERIFY_BY_ELEMEN"
+        answer = await self._client.check(path, self._request(elements))
+        if answer.trouble:
+            self._close_checks(answer.trouble)
+        return self._checked(role, record, self._problems(answer, elements))
+
+    def _request(self, elements: Mapping[str, str]) -> dict[str, str]:
+        request = {
+            "USER_ID": self._settings.check_user,
+            "PASSWORD": self._settings.check_password,
+            "IP_USER": self._settings.check_ip,
+            "TRESHOLD": str(SERVICE_THRESHOLD),
+            **elements,
+        }
+        return {k.lower(): v for k, v in request.items()} if self._options.lower_case_keys else request
+
+    def _problems(self, answer: CheckAnswer, elements: Mapping[str, str]) -> dict[str, str]:
+        """Return what is wrong: second half of the finding code, and the score where the name was compared."""
+        if answer.trouble is Trouble.REQUEST or answer.state == "CHECK_UNCLEAR":
+            log.warning("registry.check_unclear", code=answer.code, step="check")
+            return {"CHECK_UNCLEAR": ""}
+        if answer.state:
+            return {answer.state: ""}
+        problems: dict[str, str] = {}
+        for element in elements:
+            if problem := self._problem(element, answer.verdicts.get(element)):
+                problems[problem] = _score(element, answer)
+        return problems
+
+    def _problem(self, element: str, verdict: Verdict | None) -> str:
+        if element == "NIK":
+            # The record was found by it: no verdict is none against it.
+            return "CHECK_UNCLEAR" if verdict and not verdict.agrees else ""
+        if verdict is None:
+            return "CHECK_UNCLEAR"  # asked and not answered is not agreed
+        if element == "NAMA_LGKP":
+            agrees = verdict.agrees and verdict.score >= self._options.name_threshold
+        else:
+            agrees = verdict.agrees
+        return "" if agrees else ELEMENTS[element]
+
+    def _checked(self, role: str, record: BirthRecord, problems: Mapping[str, str]) -> ParentCheck:
+        findings = tuple(
+            Finding(
+                code=f"{role.upper()}_{problem}",
+                place=_place(record, f"{role}.{_FIELDS.get(problem, 'nik')}"),
+                parameters={"score": score} if score else {},
+                # Nearly the same name: said, and a person looks; below the service's own threshold it weighs more.
+                severity_override="W" if score and int(score) >= SERVICE_THRESHOLD else "",
+            )
+            for problem, score in problems.items()
+        )
+        return ParentCheck(role, findings)
+
+    def _stay_away_if_closed(self) -> None:
+        if self._checks_closed_until is None:
+            return
+        left = (self._checks_closed_until - self._settings.clock()).total_seconds()
+        if left > 0:
+            raise RegistryUnavailableError("the element check is not to be called for now", after=left)
+        self._checks_closed_until = None
+
+    def _close_checks(self, trouble: Trouble) -> None:
+        """Stop calling: until midnight WIB for a used-up quota, a long pause for a refused login (domain F 93, 94)."""
+        if trouble is Trouble.REQUEST:
+            return
+        now = self._settings.clock()
+        if trouble is Trouble.QUOTA:
+            tomorrow = now.astimezone(_WIB).date() + dt.timedelta(days=1)
+            until = dt.datetime.combine(tomorrow, dt.time(), _WIB)
+        else:
+            until = now + dt.timedelta(seconds=self._options.login_pause_s)
+        self._checks_closed_until = until
+        log.error("registry.check_refused", code=trouble.name, step="check", until=until.isoformat(timespec="seconds"))
+        raise RegistryUnavailableError(
+            f"the element check refuses us ({trouble.value}); it is left alone until {until.isoformat()}",
+            after=(until - now).total_seconds(),
+        )
+
+    # ------------------------------------------------------------------------------------------- submission
+
+    def document(self, record: BirthRecord, *, birth_id: str, revision: int, twins: TwinGroup | None) -> dict[str, Any]:
+        """Map a record to the body of domain C.4."""
+        return payload.document(record, birth_id=birth_id, revision=revision, office=self._settings.office, twins=twins)
+
+    async def submit(self, submission: Submission) -> Outcome:
+        """Send the signed bytes (domain C.4)."""
+        return await self._client.submit(submission)
+
+    async def ask(self, *, birth_id: str, revision: int, reference: str) -> Outcome:
+        """Ask where a case is."""
+        return await self._client.ask(birth_id=birth_id, revision=revision, reference=reference)
+
+    async def fetch_document(self, certificate: Certificate) -> bytes:
+        """Fetch the certificate file."""
+        return await self._client.download(certificate.document_url)
+
+    async def read_callback(self, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """Check who says it and when, then read what is said (domain C.4).
+
+        1. the signature, by a key of the registry, over exactly `body`; 2. the signed time `iat` is within five
+        minutes of ours; 3. X-Waktu, which alone anybody could change, says the same time; 4. the body.
+        Raises SignatureError, RegistryProtocolError; RegistryUnavailableError where the keys cannot be had.
+        """
+        if len(body) > MAX_CALLBACK_BYTES:
+            raise RegistryProtocolError(f"the callback is longer than {MAX_CALLBACK_BYTES} bytes")
+        lower = {key.lower(): value for key, value in headers.items()}
+        verified = await self._keys.verify(lower.get("x-tanda-tangan", ""), body)
+        now = self._settings.clock().timestamp()
+        if verified.issued_at is None or abs(now - verified.issued_at) > CALLBACK_WINDOW_S:
+            raise SignatureError("the callback's signed time (iat) is missing or more than five minutes off")
+        if _seconds(lower.get("x-waktu", "")) != verified.issued_at:
+            raise SignatureError("the callback's X-Waktu is not the signed time (iat)")
+        return self._client.read_case(body)
+
+    async def close(self) -> None:
+        """Release connections."""
+        await self._client.close()
+
+
+def _elements(nik: str, parent: Parent, record: BirthRecord) -> dict[str, str]:
+    """Return the elements to compare: what the record holds, nothing made up (domain C.2)."""
+    family_card = parent.family_card or record.family_card
+    elements = {
+        "NIK": nik,
+        "NAMA_LGKP": parent.name.reveal() if parent.name else "",
+        "TGL_LHR": parent.born_on.strftime("%d-%m-%Y") if parent.born_on else "",
+        "JENIS_KLMIN": _SEX[parent.sex] if parent.sex else "",
+        "NO_KK": family_card.reveal() if family_card else "",
+    }
+    return {key: value for key, value in elements.items() if value}
+
+
+def _score(element: str, answer: CheckAnswer) -> str:
+    verdict = answer.verdicts.get(element)
+    return str(verdict.score) if element == "NAMA_LGKP" and verdict else ""
+
+
+def _place(record: BirthRecord, field: str) -> Location | None:
+    try:
+        return Location.parse(record.provenance[field])
+    except (KeyError, ValueError):
+        return None
+
+
+def _seconds(text: str) -> int | None:
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return int(moment.timestamp()) if moment.tzinfo else None
+
+
+def _tls(options: Options) -> ssl.SSLContext | None:
+    """Return the context for a private CA and our client certificate (domain C.4, mTLS), or None for the usual one."""
+    if not (options.ca_file or options.cert_file):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=options.ca_file or None)
+        if options.cert_file:
+            context.load_cert_chain(options.cert_file, options.key_file or None)
+    except OSError as error:
+        raise ConfigError(f"registry.options: ca_file, cert_file or key_file cannot be used ({error})") from error
+    return context
+
+
+def _options(settings: RegistrySettings) -> Options:
+    given = dict(settings.options)
+    options = Options(
+        check_url=given.pop("check_url", "") or settings.url,
+        institution=given.pop("institution", "") or settings.office,
+        name_threshold=int(_number(given, "name_threshold", default=95, low=SERVICE_THRESHOLD, high=100)),
+        lower_case_keys=_choice(given, "key_case", ("upper", "lower")) == "lower",
+        login_pause_s=_number(given, "login_pause_s", default=3600, low=60, high=86_400),
+        ca_file=given.pop("ca_file", ""),
+        cert_file=given.pop("cert_file", ""),
+        key_file=given.pop("key_file", ""),
+    )
+    if given:
+        raise ConfigError(f"registry.options.{min(given)}: unknown key of the adapter dukcapil")
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", options.institution):
+        raise ConfigError("registry.options.institution: letters, digits, '.', '_' and '-' only")
+    return options
+
+
+def _number(given: dict[str, str], key: str, *, default: float, low: float, high: float) -> float:
+    text = given.pop(key, "") or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise ConfigError(f"registry.options.{key} = {text!r}: write a number from {low} to {high}")
+    return value
+
+
+def _choice(given: dict[str, str], key: str, choices: tuple[str, ...]) -> str:
+    text = given.pop(key, "") or choices[0]
+    if text not in choices:
+        raise ConfigError(f"registry.options.{key} = {text!r}: write {' or '.join(choices)}")
+    return text

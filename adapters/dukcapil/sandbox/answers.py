@@ -1,0 +1,95 @@
+"""What the sandbox writes: bodies of schemas/dukcapil/openapi.json."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from adapters.dukcapil.sandbox.records import Case
+
+_TEXTS = {
+    "NIK_IBU_TIDAK_SESUAI": "NIK ibu tidak sesuai dengan data kependudukan",
+    "KK_TIDAK_SESUAI": "Nomor KK tidak sesuai",
+    "NAMA_TIDAK_SAH": "Nama tidak sesuai Permendagri 73/2022",
+    "DUPLIKAT": "Kelahiran ini sudah mempunyai akta",
+    "BERKAS_KURANG": "Data atau berkas belum lengkap",
+    "BERKAS_TIDAK_TERBACA": "Berkas tidak terbaca",
+    "WILAYAH_LAIN": "Bukan wilayah kantor ini",
+    "PERLU_HADIR": "Pelapor perlu hadir di kantor",
+    "KUNCI_DIPAKAI": "Idempotency-Key sudah dipakai untuk isi lain",
+    "REVISI_LAMA": "Sudah ada revisi yang lebih baru",
+    "SEDANG_DIPROSES": "Revisi lain sedang diproses",
+    "TIDAK_DITEMUKAN": "Permohonan tidak ditemukan",
+    "TOKEN_TIDAK_SAH": "Token tidak sah",
+    "TANDA_TANGAN_TIDAK_SAH": "Tanda tangan tidak sah",
+    "WAKTU_TIDAK_SAH": "X-Waktu lebih dari lima menit dari waktu kantor",
+    "ISI_TIDAK_SAH": "Isi permintaan tidak sesuai kontrak",
+    "SIBUK": "Layanan sedang tidak tersedia",
+    "GALAT": "Kesalahan pada layanan",
+    "BELUM_ADA": "Belum ada di sandbox",
+}
+
+
+def reference(case: Case, office: str) -> str:
+    """Return no_permohonan."""
+    return f"P{office}-{case.no:08d}"
+
+
+def number_of(reference_text: str, office: str) -> int | None:
+    """Return the case number in a no_permohonan, or None where it is none of this office's."""
+    head, _, tail = reference_text.partition("-")
+    return int(tail) if head == f"P{office}" and tail.isascii() and tail.isdigit() and len(tail) <= 15 else None  # noqa: PLR2004 - below 2^63
+
+
+def case_body(case: Case, office: str) -> dict[str, Any]:
+    """Return where a case is: the same in the first answer, in polls and in callbacks."""
+    body: dict[str, Any] = {
+        "no_permohonan": reference(case, office),
+        "id_kasus": case.case_id,
+        "revisi": case.revision,
+        "status": case.status,
+        "diterima_pada": case.received_at,
+    }
+    if case.number:
+        body["terbit"] = _issued(case)
+    elif case.code and case.status in {"DITOLAK", "PERLU_PERBAIKAN"}:
+        body |= {"kode": case.code, "pesan": case.text}
+    return body
+
+
+def documents(case: Case) -> list[dict[str, Any]]:
+    """Return the files of an issued case; addresses are relative to the registry's own (RFC 3986)."""
+    kind = "SKLM" if case.child_nik is None and case.body.get("jenis") == "LAHIR_MATI" else "AKTA"
+    return [{"jenis": kind, "nomor": case.number, "url": f"/dokumen/{case.number}.pdf", "sha256": case.sha256}]
+
+
+def text_of(code: str) -> str:
+    """Return the sentence of a code."""
+    return _TEXTS.get(code, code)
+
+
+def problem(status: int, code: str, *, faults: list[str] | None = None, **more: str) -> web.Response:
+    """Return an error answer; `faults` are JSON pointers into the submitted body."""
+    body: dict[str, Any] = {"kode": code, "pesan": text_of(code), **more}
+    if faults:
+        body["galat"] = [{"lokasi": pointer, "kode": code, "pesan": text_of(code)} for pointer in faults]
+    return web.json_response(body, status=status)
+
+
+def dumps(body: dict[str, Any]) -> str:
+    """Return the text that is kept and sent."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
+def _issued(case: Case) -> dict[str, Any]:
+    issued = {
+        "no_akta": case.number,
+        "nik_anak": case.child_nik,
+        "no_kk": case.family_card,
+        "terbit_pada": case.issued_at,
+        "dokumen": documents(case),
+    }
+    return {key: value for key, value in issued.items() if value is not None}

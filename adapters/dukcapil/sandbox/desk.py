@@ -1,0 +1,233 @@
+"""The office: takes submissions, works cases step by step, issues certificates. All it knows is in the records.
+
+DITERIMA -> VERIFIKASI -> DISETUJUI -> TANDA_TANGAN -> TERBIT (domain C.4); DITOLAK or PERLU_PERBAIKAN after
+verification where the behaviour says so. A restart goes on where the last process stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import hashlib
+import time
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from adapters.dukcapil.sandbox import answers, certificate, judge, numbers
+from adapters.dukcapil.sandbox.records import Arrival, Case, Issued
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from adapters.dukcapil.sandbox.behaviour import Conduct
+    from adapters.dukcapil.sandbox.records import Records
+
+STEPS = {"DITERIMA": "VERIFIKASI", "VERIFIKASI": "DISETUJUI", "DISETUJUI": "TANDA_TANGAN", "TANDA_TANGAN": "TERBIT"}
+_ZONE = ZoneInfo("Asia/Jakarta")
+_BATCH = 500
+_TICK_S = 0.02  # the shortest rest between two rounds: cases that fall due together share a commit
+_LONGEST_REST_S = 3600.0
+_SEX = {"L": "LAKI-LAKI", "P": "PEREMPUAN"}
+
+
+class Desk:
+    """One office. `callbacks` tells whether finished cases are told to the gateway; `told` is called when there are."""
+
+    def __init__(  # noqa: PLR0913 - an office has that many things on its desk
+        self,
+        records: Records,
+        conduct: Conduct,
+        *,
+        office: str,
+        work_seconds: float,
+        callbacks: bool,
+        clock: Callable[[], dt.datetime],
+        told: Callable[[], None],
+    ) -> None:
+        self._records = records
+        self._conduct = conduct
+        self._office = office
+        self._work_seconds = work_seconds
+        self._callbacks = callbacks
+        self._clock = clock
+        self._told = told
+        self._wake = asyncio.Event()
+
+    # ---------------------------------------------------------------------------------------- taking in
+
+    def take(self, raw: bytes, body: dict[str, Any]) -> tuple[int, str]:
+        """Take a submission whose key and signature are right. Returns status and text of the answer."""
+        digest = hashlib.sha256(raw).digest()
+        arrival, known = self._records.arrival(body["id_kasus"], body["revisi"], digest)
+        match arrival, known:
+            case Arrival.REPEATED, Case(answer=answer):
+                return 200, answer
+            case Arrival.KEY_REUSED, Case():
+                return self._problem(409, "KUNCI_DIPAKAI")
+            case Arrival.STALE, Case():
+                return self._problem(409, "REVISI_LAMA")
+            case Arrival.ISSUED, Case(number=number):
+                return self._problem(409, "DUPLIKAT", no_akta=number or "")
+            case Arrival.IN_PROCESS, Case() as case:
+                return self._problem(423, "SEDANG_DIPROSES", no_permohonan=answers.reference(case, self._office))
+        return self._refused(body) or self._accept(raw, digest, body)
+
+    def _refused(self, body: dict[str, Any]) -> tuple[int, str] | None:
+        if code := self._conduct.once("refuse_next") or self._conduct.now.refuse_all:
+            return self._problem(422, code)
+        if refusal := judge.refusal(body, office=self._office):
+            return self._problem(422, refusal.code, faults=list(refusal.pointers))
+        return None
+
+    def _accept(self, raw: bytes, digest: bytes, body: dict[str, Any]) -> tuple[int, str]:
+        received = self._clock().astimezone(_ZONE).isoformat(timespec="seconds")
+        with self._records.transaction():
+            case = self._records.add(
+                body["id_kasus"], body["revisi"], digest=digest, payload=raw.decode(), received_at=received
+            )
+            self._foresee(case.no)
+            pace = self._pace()
+            if pace:
+                self._records.move(case.no, case.status, due=time.time() + pace)
+            else:
+                self._finish(self._records.get(case.no))
+            answer = answers.dumps(answers.case_body(self._records.get(case.no), self._office))
+            self._records.set_answer(case.no, answer)
+        self._wake.set()
+        return 202, answer
+
+    def _foresee(self, no: int) -> None:
+        """Settle now what verification will find, so that `..._next` means the next case received."""
+        if code := self._conduct.once("needs_data_next"):
+            verdict = "PERLU_PERBAIKAN"
+        elif code := self._conduct.once("reject_next") or self._conduct.now.reject_all:
+            verdict = "DITOLAK"
+        else:
+            return
+        self._records.decide_later(no, verdict=verdict, code=code, text=answers.text_of(code))
+
+    def _problem(self, status: int, code: str, **more: Any) -> tuple[int, str]:  # noqa: ANN401 - passed on
+        return status, answers.problem(status, code, **more).text or ""
+
+    # ------------------------------------------------------------------------------------------ working
+
+    async def run(self) -> None:
+        """Work cases as they fall due, for ever."""
+        while True:
+            self._wake.clear()
+            cases = self._records.due_cases(time.time(), _BATCH)
+            if cases:
+                with self._records.transaction():
+                    for case in cases:
+                        self._step(case)
+            due, _ = self._records.next_due()
+            rest = _LONGEST_REST_S if due is None else max(due - time.time(), _TICK_S)
+            try:
+                async with asyncio.timeout(rest):
+                    await self._wake.wait()
+                    await asyncio.sleep(_TICK_S)
+            except TimeoutError:
+                continue  # the next case is due
+
+    def withdraw(self, case: Case) -> bool:
+        """Withdraw a case that has no certificate yet. False: too late."""
+        if case.status == "TERBIT":
+            return False
+        with self._records.transaction():
+            self._records.move(case.no, "DIBATALKAN", due=None)
+            self._tell(case.no)
+        return True
+
+    def _pace(self) -> float:
+        seconds = self._conduct.now.work_seconds
+        return (self._work_seconds if seconds is None else seconds) / len(STEPS)
+
+    def _step(self, case: Case) -> None:
+        following = STEPS[case.status]
+        if following == "TERBIT" or (case.verdict and case.status == "VERIFIKASI"):
+            self._finish(case)
+        else:
+            self._records.move(case.no, following, due=time.time() + self._pace())
+
+    def _finish(self, case: Case) -> None:
+        if case.verdict:
+            self._records.move(case.no, case.verdict, due=None)
+        else:
+            self._records.issue(case.no, self._issued(case))
+        self._tell(case.no)
+
+    def _tell(self, no: int) -> None:
+        if not self._callbacks or self._conduct.now.drop_callbacks:
+            return
+        body = answers.dumps(answers.case_body(self._records.get(no), self._office))
+        self._records.queue_callback(no, body.encode())
+        self._told()
+
+    # ------------------------------------------------------------------------------------------ issuing
+
+    def _issued(self, case: Case) -> Issued:
+        body, now = case.body, self._clock().astimezone(_ZONE)
+        number = self._number(case, body, now.date())
+        nik, family_card = self._child_numbers(body, now.date())
+        pdf = certificate.render(_extract(body, number, nik, family_card, office=self._office, issued=now))
+        return Issued(
+            number=number,
+            child_nik=nik,
+            family_card=family_card,
+            issued_at=now.isoformat(timespec="seconds"),
+            sha256=hashlib.sha256(pdf).hexdigest(),
+            document=pdf,
+        )
+
+    def _number(self, case: Case, body: dict[str, Any], today: dt.date) -> str:
+        if body["jenis"] == "LAHIR_MATI":
+            serial = self._records.count(f"sklm:{today}") + 1
+            return numbers.stillbirth_number(self._office, registered=today, serial=serial)
+        return numbers.akta_number(
+            self._office,
+            born=dt.date.fromisoformat(body["anak"]["tanggal_lahir"]),
+            received=dt.datetime.fromisoformat(case.received_at).date(),
+            registered=today,
+            serial=self._records.count(f"akta:{today}") + 1,
+        )
+
+    def _child_numbers(self, body: dict[str, Any], today: dt.date) -> tuple[str | None, str | None]:
+        """Return the child's NIK and its KK: none for a stillbirth, nor where no KK was asked for (domain F 58, 73)."""
+        if body["jenis"] == "LAHIR_MATI" or "KK" not in body.get("layanan", ["KK"]):
+            return None, None
+        mother, father = body.get("ibu") or {}, body.get("ayah") or {}
+        known_card = mother.get("no_kk") or father.get("no_kk")
+        prefix = str(known_card or mother.get("nik") or f"{self._office}01")[:6]
+        count = self._records.count
+        born = dt.date.fromisoformat(body["anak"]["tanggal_lahir"])
+        woman = body["anak"]["jenis_kelamin"] == "P"
+        nik = numbers.new_nik(prefix, born, woman=woman, office=self._office, count=count)
+        card = known_card or numbers.new_family_card(prefix, today, office=self._office, count=count)
+        return nik, str(card)
+
+
+def _extract(
+    body: dict[str, Any], number: str, nik: str | None, family_card: str | None, *, office: str, issued: dt.datetime
+) -> certificate.Extract:
+    child = body["anak"]
+    when = certificate.long_date(dt.date.fromisoformat(child["tanggal_lahir"]))
+    if child.get("pukul"):
+        when += f", pukul {child['pukul'].replace(':', '.')} {child.get('zona', '')}".rstrip()
+    rows = {
+        "NIK": nik,
+        "PLACE": child.get("tempat_kelahiran"),
+        "DATE": when,
+        "NAME": child.get("nama"),
+        "SEX": _SEX[child["jenis_kelamin"]],
+        "PARITY": child.get("kelahiran_ke"),
+        "MOTHER": (body.get("ibu") or {}).get("nama"),
+        "FATHER": (body.get("ayah") or {}).get("nama"),
+        "KK": family_card,
+    }
+    return certificate.Extract(
+        number=number,
+        office=f"Kantor {office} (sandbox)",
+        issued=issued,
+        rows={key: str(value) for key, value in rows.items() if value},
+        stillbirth=body["jenis"] == "LAHIR_MATI",
+    )

@@ -1,0 +1,107 @@
+"""The baseline profile: a hospital system that speaks HL7 v2 as the standard and the samples do (domain A).
+
+Owns the order in which a message is read. Never judges: what is wrong with a birth is for the rules to say.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from adapters.hospital.mapping import (
+    map_birth_moment,
+    map_birth_place,
+    map_child,
+    map_child_nik,
+    map_facility,
+    map_stillbirth,
+    medical_record_of,
+    settle_order,
+)
+from adapters.hospital.observations import Observations, map_observations
+from adapters.hospital.outbound import compose_certificate, compose_identity
+from adapters.hospital.parents import map_parents
+from adapters.hospital.recognise import effect_of
+from adapters.hospital.sheet import Sheet, read_moment
+from adapters.hospital.zkl import map_zkl
+from gateway.contract.ports import AnswerKind, Certificate, Correspondence, Draft, Effect
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from gateway.contract.facility import FacilityProfile
+    from gateway.hl7.message import Message
+
+
+class BaselineHospital:
+    """Implements gateway.contract.ports.HospitalAdapter."""
+
+    name = "baseline"
+
+    def draft(self, message: Message, facility: FacilityProfile, *, now: dt.datetime) -> Draft:
+        """Map a message to a draft. Pure, and total: any message that lexes gives a draft."""
+        zone = ZoneInfo(facility.time_zone)
+        sent_at = sent_at_of(message, zone)
+        effect = effect_of(message, facility, at=sent_at or now, zone=zone)
+        number = medical_record_of(message)
+        if effect is Effect.NONE:
+            return Draft(effect, str(number), None, sent_at=sent_at)
+        sheet = Sheet()
+        if number:
+            sheet.put("child.medical_record", str(number), number.place)
+        else:
+            sheet.values["child.medical_record"] = ""
+            sheet.find("MEDICAL_RECORD_MISSING", number.place)
+        if effect is not Effect.CANCEL:
+            self.fill(sheet, message, facility, sent_at, zone)
+        return Draft(
+            effect=effect,
+            medical_record=str(number),
+            record=None if effect is Effect.CANCEL else sheet.record(),
+            places=dict(sheet.places),
+            cleared=sheet.cleared,
+            findings=tuple(sheet.findings),
+            sent_at=sent_at,
+        )
+
+    def fill(
+        self, sheet: Sheet, message: Message, facility: FacilityProfile, sent_at: dt.datetime | None, zone: dt.tzinfo
+    ) -> None:
+        """Read the segments in the order of trust: what is read later wins. A hospital that differs overrides this."""
+        map_facility(sheet, message, facility)
+        observed = Observations(message, zone)
+        pid = message.first("PID")
+        if pid:
+            map_child(sheet, pid, message, facility)
+            map_birth_moment(sheet, pid, sent_at, zone)
+        map_observations(sheet, observed, zone)
+        map_zkl(sheet, message, zone)
+        settle_order(sheet)
+        map_parents(sheet, message, facility, zone)
+        if pid:
+            map_birth_place(sheet, pid, facility)
+            map_child_nik(sheet, pid)
+            map_stillbirth(sheet, pid, observed)
+
+    def certificate_messages(self) -> tuple[AnswerKind, ...]:
+        """Return MDM^T02 with the certificate, then ADT^A31 with the child's NIK (domain A.11)."""
+        return (AnswerKind.CERTIFICATE, AnswerKind.CHILD_IDENTITY)
+
+    def compose(self, kind: AnswerKind, certificate: Certificate, letter: Correspondence) -> bytes:
+        """Return the bytes of one outbound message. The application answer is an acknowledgement, built elsewhere."""
+        match kind:
+            case AnswerKind.CERTIFICATE:
+                return compose_certificate(certificate, letter)
+            case AnswerKind.CHILD_IDENTITY:
+                return compose_identity(certificate, letter)
+            case AnswerKind.APPLICATION_ANSWER:
+                raise ValueError("an application answer is an ACK: gateway.hl7.ack builds it from the stored findings")
+
+
+def sent_at_of(message: Message, zone: dt.tzinfo) -> dt.datetime | None:
+    """Return when a message was sent: MSH-7, else EVN-2 (domain A.3)."""
+    for name, field in (("MSH", 7), ("EVN", 2)):
+        moment = read_moment(message.value(name, field), zone)
+        if moment:
+            return moment.at
+    return None

@@ -1,0 +1,206 @@
+"""PID, PV1 and what follows from them to the child's part of the record (domain A.3, A.4)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from adapters.hospital.names import TEMPORARY, read_name
+from adapters.hospital.observations import Observations, offset_of, put_order
+from adapters.hospital.parents import NIK_TYPES, clean_nik, identifier, read_sex
+from adapters.hospital.places import region_of
+from adapters.hospital.sheet import DELETE, Sheet, clean, deleted, first_of, meant, read_moment
+from gateway.contract.naming import normalise_name
+from gateway.contract.record import Event, PlaceKind, PluralityKind, Variant
+from gateway.hl7.dates import Precision
+from gateway.hl7.location import Location
+from gateway.hl7.message import Message, Value, repetitions_of, value_of
+
+if TYPE_CHECKING:
+    from gateway.contract.facility import FacilityProfile
+    from gateway.hl7.lexer import Segment
+
+_RECORD_NUMBER_TYPES = (("MR", "MRN"), ("",), ("PI",))
+_VILLAGE_LENGTH = 10
+_KK_TYPES = ("KK",)
+_HOUR = dt.timedelta(hours=1)
+
+
+def medical_record_of(message: Message) -> Value:
+    """Return the baby's record number: PID-3 type MR, else untyped, else PID-2, else PID-4 (domain A.3)."""
+    pid = message.first("PID")
+    if pid is None:
+        return Value("", Location("PID", 1, 3))
+    found = next((v for types in _RECORD_NUMBER_TYPES if (v := identifier(pid, 3, types))), None)
+    found = found or first_of((value_of(pid, 2), value_of(pid, 4)))
+    return Value(clean(found), found.place) if found else Value("", Location("PID", 1, 3))
+
+
+def map_facility(sheet: Sheet, message: Message, facility: FacilityProfile) -> None:
+    """Write who reports: the profile, and the national code from MSH-4.2 where the profile has none."""
+    sent = message.value("MSH", 4, 2)
+    national = facility.faskes or (str(sent) if sent.isascii() and sent.isdigit() else "")
+    place = message.value("MSH", 4).place
+    sheet.put("facility.code", facility.code, place)
+    sheet.put("facility.name", facility.display_name, place)
+    sheet.put("facility.region", facility.region, place)
+    sheet.put("facility.national_code", national, sent.place)
+
+
+def map_child(sheet: Sheet, pid: Segment, message: Message, facility: FacilityProfile) -> None:
+    """Write what PID and PV1 say about the child and its home."""
+    _map_name(sheet, pid, facility)
+    sex = value_of(pid, 8)
+    known = read_sex(sex)
+    if known:
+        sheet.put("child.sex", known, sex.place)
+    elif sex:
+        sheet.clear("child.sex")  # U, A and O say that what was known is not: never keep an older value (F 78)
+    card = identifier(pid, 3, _KK_TYPES)
+    if card:
+        sheet.put("family_card", clean_nik(card), card.place)
+    sheet.text("child.visit", message.value("PV1", 19))
+    _map_residence(sheet, pid)
+    _map_set(sheet, pid)
+    if value_of(pid, 30).upper() == "Y":
+        sheet.text("child.died_at", value_of(pid, 29))
+    elif deleted(pid, 29) or deleted(pid, 30):
+        sheet.clear("child.died_at")
+    if value_of(pid, 31).upper() == "Y":
+        sheet.put("variant", Variant.NO_PARENTS, value_of(pid, 31).place)
+
+
+def _map_name(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> None:
+    name, kind = read_name(pid, 5, facility.name_order)
+    if name:
+        sheet.put("child.name", normalise_name(name), name.place)
+        sheet.put("child.name_as_sent", clean(name), name.place)
+        if kind in TEMPORARY:
+            sheet.find("NAME_PLACEHOLDER", name.place)
+    elif deleted(pid, 5):
+        sheet.clear("child.name", "child.name_as_sent")
+
+
+def map_birth_moment(sheet: Sheet, pid: Segment, sent_at: dt.datetime | None, zone: dt.tzinfo) -> None:
+    """PID-7: the day, and the time only if it was sent, never 00:00 in its stead (F 66). Wall time at the place."""
+    value = value_of(pid, 7)
+    if value == DELETE:
+        sheet.clear("child.born_on", "child.born_at", "child.utc_offset")
+        return
+    moment = read_moment(value, zone)
+    if moment is None or moment.precision < Precision.DAY:
+        return
+    sheet.put("child.born_on", moment.date, value.place)
+    if moment.has_time:
+        sheet.put("child.born_at", f"{moment.at:%H:%M}", value.place)
+        sheet.put("child.utc_offset", offset_of(moment.at), value.place)
+    if moment.rolled:
+        sheet.find("BIRTH_TIME_MIDNIGHT", value.place)  # 2400 is the next day's 00:00 (F 67)
+    if sent_at and moment.has_time and moment.at > sent_at + _HOUR:
+        sheet.find("BIRTH_FUTURE", value.place)  # F 70
+
+
+def map_birth_place(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> None:
+    """PID-23: the city or regency, not the building (B.5). Without a name, a birth in the house is in its region."""
+    name = value_of(pid, 23)
+    if name == DELETE:
+        sheet.clear("child.place_name", "child.place_region")
+        return
+    text = meant(name)
+    elsewhere = sheet.values.get("child.place_kind") in (PlaceKind.HOME, PlaceKind.OTHER)
+    if not text and elsewhere:
+        return
+    region = region_of(text, home=facility.region)
+    if text:
+        sheet.put("child.place_name", text.upper(), name.place)
+    if region:
+        sheet.put("child.place_region", region, name.place)
+    elif text:
+        sheet.clear("child.place_region")
+
+
+def map_child_nik(sheet: Sheet, pid: Segment) -> None:
+    """PID-3 NI, if the registry has given one already. Often it is the mother's (E.1): it must fit the birth date."""
+    nik = identifier(pid, 3, NIK_TYPES)
+    born = sheet.values.get("child.born_on")
+    if nik is None or born is None:
+        return
+    digits = clean_nik(nik)
+    tail = f"{born.month:02}{born.year % 100:02}"
+    fits = digits[6:12] in (f"{born.day:02}{tail}", f"{born.day + 40:02}{tail}")
+    if digits.isascii() and digits.isdigit() and len(digits) == 16 and fits:  # noqa: PLR2004 - digits of a NIK
+        sheet.put("child.nik", digits, nik.place)
+
+
+def _map_residence(sheet: Sheet, pid: Segment) -> None:
+    """PID-11 of the baby is where the family lives: the home address (XAD.7 H) of several, else the first."""
+    if deleted(pid, 11):
+        sheet.clear("residence")
+        return
+    numbers = list(repetitions_of(pid, 11))
+    home = (n for n in numbers if value_of(pid, 11, repetition=n, component=7).upper() == "H")
+    chosen = next(home, None) or next(iter(numbers), None)
+    if chosen is None:
+        return
+    for path, component in (("street", 1), ("city", 3), ("postal_code", 5)):
+        sheet.text(f"residence.{path}", value_of(pid, 11, repetition=chosen, component=component))
+    village = value_of(pid, 11, repetition=chosen, component=9)
+    code = clean_nik(village)
+    if len(code) == _VILLAGE_LENGTH and code.isascii() and code.isdigit():
+        sheet.put("residence.village", code, village.place)
+
+
+def _map_set(sheet: Sheet, pid: Segment) -> None:
+    """PID-24 and 25. A set of unsaid size is a pair, or as large as the order shows; 57722-1 and ZKL-3 correct it."""
+    multiple = value_of(pid, 24)
+    if value_of(pid, 25) == DELETE:
+        sheet.clear("child.birth_order")
+    put_order(sheet, value_of(pid, 25))
+    order = sheet.values.get("child.birth_order", 0)
+    if multiple.upper() == "N":
+        sheet.put("child.plurality", PluralityKind.SINGLE, multiple.place)
+    elif multiple.upper() == "Y":
+        size = min(max(order, PluralityKind.TWIN), PluralityKind.OTHER)
+        sheet.put("child.plurality", PluralityKind(size), multiple.place)
+    elif multiple == DELETE:
+        sheet.clear("child.plurality")
+
+
+def settle_order(sheet: Sheet) -> None:
+    """Drop an order above 1 of a single birth: such senders put the parity into PID-25 (domain 0.19, B.5)."""
+    single = sheet.values.get("child.plurality") is PluralityKind.SINGLE
+    if single and sheet.values.get("child.birth_order", 1) > 1:
+        del sheet.values["child.birth_order"], sheet.places["child.birth_order"]
+        sheet.findings = [f for f in sheet.findings if f.code != "BIRTH_ORDER"]
+
+
+def map_stillbirth(sheet: Sheet, pid: Segment, observed: Observations) -> None:
+    """Tell whether the child was born dead (F 6, 73-76). Signs of life beside it are for a person to weigh (F 75)."""
+    apgars = [n for i in ("apgar_1", "apgar_5", "apgar_10") if (n := observed.number(i)) is not None]
+    living = observed.code("living")
+    place = _stillborn_by(pid, observed, apgars, sheet.values.get("child.plurality"))
+    if place is None:
+        if living.startswith("Y"):
+            sheet.put("event", Event.LIVE_BIRTH, observed.results["living"].value.place)
+        sheet.values.pop("stillbirth.cause", None)
+        sheet.places.pop("stillbirth.cause", None)
+        return
+    sheet.put("event", Event.STILLBIRTH, place)
+    if any(apgars) or living.startswith("Y"):
+        sheet.find("STILLBIRTH_CONTRADICTION", place)
+
+
+def _stillborn_by(
+    pid: Segment, observed: Observations, apgars: list[float], plurality: PluralityKind | None
+) -> Location | None:
+    """Return where the message says stillborn: 73757-7 N; all of the delivery dead (73772-6); dead with Apgar 0."""
+    if observed.code("living").startswith("N"):
+        return observed.results["living"].value.place
+    dead = observed.number("fetal_deaths") or 0
+    # In a larger delivery the count does not say which child it is about.
+    if dead >= max(1, plurality or 1):
+        return observed.results["fetal_deaths"].value.place
+    died = value_of(pid, 30)
+    if died.upper() == "Y" and apgars and not any(apgars) and "gestation" in observed.results:
+        return died.place
+    return None

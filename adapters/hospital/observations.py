@@ -1,0 +1,294 @@
+"""OBX to F-2.01 items (domain A.2). An allow-list: an observation that is not on it never reaches a record (F 86).
+
+Of several results of one item: C beats F beats P, then the later OBX-14, then the later segment (F 82). D, W and X take
+back what was said before them (F 81).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from adapters.hospital.codes import ATTENDANT_WORDS, ATTENDANTS, PLACE_WORDS, PLACES, PLURALITY_WORDS
+from adapters.hospital.sheet import DELETE, Sheet, clean, read_moment, read_number
+from gateway.contract.record import PluralityKind
+from gateway.hl7.dates import parse_moment
+from gateway.hl7.message import Message, Value, value_of
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable
+
+    from gateway.hl7.lexer import Segment
+
+# LOINC to item. An alias stands behind the code it stands for.
+_ITEMS = {
+    "8339-4": "weight",
+    "3141-9": "weight",
+    "89269-5": "length",
+    "11884-4": "gestation",
+    "9272-6": "apgar_1",
+    "9274-2": "apgar_5",
+    "9271-8": "apgar_10",
+    "57722-1": "plurality",
+    "73772-6": "fetal_deaths",
+    "73771-8": "order",
+    "73757-7": "living",
+    "87286-1": "attendant",
+    "73764-3": "attendant",
+    "73766-8": "place",
+    "11638-4": "children_living",
+    "68496-9": "children_dead",
+    "76060-3": "cause_of_death",
+    "57715-5": "birth_time",
+}
+BIRTH_WEIGHT_CODES = frozenset(code for code, item in _ITEMS.items() if item == "weight" and code == "8339-4")
+_RANK = {"C": 2, "F": 1, "": 1, "P": 0}
+_TAKEN_BACK = frozenset({"D", "W", "X"})
+# Where an item goes; a taken-back one is deleted there. The others only help to tell a stillbirth or the parity.
+_PATHS = {
+    "weight": "child.weight_g",
+    "length": "child.length_cm",
+    "gestation": "child.gestation_weeks",
+    "plurality": "child.plurality",
+    "order": "child.birth_order",
+    "attendant": "child.attendant",
+    "place": "child.place_kind",
+    "birth_time": "child.born_at",
+    "cause_of_death": "stillbirth.cause",
+}
+
+_KILO_BELOW = 20  # nobody is born with 20 g: a number below is kilograms, whatever the unit says (domain E.1)
+_POUND = 453.592
+_MAX_GRAMS = 100_000
+_MAX_CM = 1000
+_MAX_WEEKS = 60
+_MAX_ORDER = 10
+_MAX_PARITY = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The result of one item that counts."""
+
+    item: str
+    segment: Segment
+    status: str
+
+    @property
+    def value(self) -> Value:
+        """OBX-5.1."""
+        return value_of(self.segment, 5)
+
+    @property
+    def unit(self) -> str:
+        """OBX-6.1, lower case."""
+        return value_of(self.segment, 6).lower()
+
+
+class Observations:
+    """The results of a message by item, and the items whose results were taken back."""
+
+    def __init__(self, message: Message, zone: dt.tzinfo) -> None:
+        grouped: dict[str, list[Segment]] = {}
+        for obx in message.all("OBX"):
+            item = _item(obx)
+            if item:
+                grouped.setdefault(item, []).append(obx)
+        self.results: dict[str, Observation] = {}
+        self.taken_back: set[str] = set()
+        for item, segments in grouped.items():
+            chosen = _chosen(segments, zone)
+            if chosen is not None:
+                self.results[item] = Observation(item, chosen, value_of(chosen, 11).upper())
+            elif any(value_of(s, 11).upper() in _TAKEN_BACK for s in segments):
+                self.taken_back.add(item)
+
+    def number(self, item: str) -> float | None:
+        """Return a result as a number, None where there is none."""
+        result = self.results.get(item)
+        read = read_number(result.value) if result else None
+        return read[0] if read else None
+
+    def code(self, item: str) -> str:
+        """Return a result's code in capitals, "" where there is none."""
+        result = self.results.get(item)
+        return result.value.upper() if result else ""
+
+
+def _item(obx: Segment) -> str | None:
+    """Return the item of OBX-3: its code, or the alternate one (CE.4)."""
+    return _ITEMS.get(value_of(obx, 3)) or _ITEMS.get(value_of(obx, 3, component=4))
+
+
+def _chosen(segments: list[Segment], zone: dt.tzinfo) -> Segment | None:
+    def when(obx: Segment) -> tuple[float, int]:
+        moment = read_moment(value_of(obx, 14), zone)
+        return (moment.at.timestamp() if moment else 0.0, obx.sequence)
+
+    def rank(obx: Segment) -> tuple[bool, int, tuple[float, int]]:
+        return (value_of(obx, 3) != "3141-9", _RANK[value_of(obx, 11).upper()], when(obx))
+
+    undone = max((when(s) for s in segments if value_of(s, 11).upper() in _TAKEN_BACK), default=(float("-inf"), 0))
+    usable = [s for s in segments if value_of(s, 11).upper() in _RANK and s.field(5) and when(s) > undone]
+    return max(usable, key=rank, default=None)
+
+
+def map_observations(sheet: Sheet, observed: Observations, zone: dt.tzinfo) -> None:
+    """Write the items. What is only preliminary is kept, and held (F 81)."""
+    for item in observed.taken_back & _PATHS.keys():
+        sheet.clear(_PATHS[item])
+    for item, result in observed.results.items():
+        if item not in _PATHS:
+            continue
+        if result.value == DELETE:
+            sheet.clear(_PATHS[item])
+            continue
+        _WRITERS[item](sheet, result, zone)
+        if result.status == "P" and _PATHS[item] in sheet.values:
+            sheet.find("OBSERVATION_PRELIMINARY", result.value.place)
+    _map_parity(sheet, observed)
+
+
+def _map_parity(sheet: Sheet, observed: Observations) -> None:
+    """Kelahiran ke: children before this delivery, and this one's place in it (B.5). PID-25 says nothing about it."""
+    living, dead = observed.number("children_living"), observed.number("children_dead")
+    if living is None or dead is None:
+        return
+    parity = int(living + dead) + sheet.values.get("child.birth_order", 1)
+    if 1 <= parity <= _MAX_PARITY:
+        sheet.put("child.parity", parity, observed.results["children_living"].value.place)
+
+
+def _weight(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
+    put_weight(sheet, result.value, result.unit)
+
+
+def put_weight(sheet: Sheet, value: Value, unit: str) -> None:
+    """Write a weight in grams (F 80): kg by its unit or its size, pounds by their unit."""
+    read = read_number(value)
+    number, unit = (read[0], read[1] or unit) if read else (0.0, unit)
+    if unit.startswith(("lb", "[lb")):
+        grams = number * _POUND
+    else:
+        grams = number * 1000 if unit.startswith("kg") or number < _KILO_BELOW else number
+    if 1 <= round(grams) <= _MAX_GRAMS:
+        sheet.put("child.weight_g", round(grams), value.place)
+    else:
+        sheet.find("WEIGHT_RANGE", value.place)
+
+
+def _length(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
+    put_length(sheet, result.value, result.unit)
+
+
+def put_length(sheet: Sheet, value: Value, unit: str) -> None:
+    """Write a length in centimetres."""
+    read = read_number(value)
+    number, unit = (read[0], read[1] or unit) if read else (0.0, unit)
+    factor = {"mm": 0.1, "m": 100.0, "[in_i]": 2.54, "in": 2.54}.get(unit, 1.0)
+    if 0 < round(number * factor, 1) <= _MAX_CM:
+        sheet.put("child.length_cm", round(number * factor, 1), value.place)
+    else:
+        sheet.find("LENGTH_RANGE", value.place)
+
+
+def _gestation(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
+    read = read_number(result.value)
+    number, unit = (read[0], read[1] or result.unit) if read else (0.0, "")
+    weeks = int(number // 7 if unit in ("d", "day", "days", "hari") else number)
+    if 1 <= weeks <= _MAX_WEEKS:
+        sheet.put("child.gestation_weeks", weeks, result.value.place)
+    else:
+        sheet.find("GESTATION_RANGE", result.value.place)
+
+
+def _plurality(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
+    words = (result.value.upper(), value_of(result.segment, 5, component=2).upper())
+    kind = next((PLURALITY_WORDS[w] for w in words if w in PLURALITY_WORDS), None)
+    read = read_number(result.value)
+    if kind is None and read and read[0] >= 1:
+        kind = PluralityKind(min(int(read[0]), PluralityKind.OTHER))
+    if kind:
+        sheet.put("child.plurality", kind, result.value.place)
+
+
+def _order(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
+    put_order(sheet, result.value)
+
+
+def put_order(sheet: Sheet, value: Value) -> None:
+    """Write the order within the delivery. Two fields that disagree are a finding: it is never guessed (F 4)."""
+    read = read_number(value)
+    if not read or not 1 <= int(read[0]) <= _MAX_ORDER:
+        return
+    known = sheet.values.get("child.birth_order")
+    if known is not None and known != int(read[0]):
+        sheet.find("BIRTH_ORDER", value.place)
+        return
+    sheet.put("child.birth_order", int(read[0]), value.place)
+
+
+def _attendant(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
+    put_attendant(sheet, result.segment, 5)
+
+
+def put_attendant(sheet: Sheet, segment: Segment, field: int) -> None:
+    """Write the attendant: code of F-2.01, SNOMED (domain A.2), or the word."""
+    value, text = value_of(segment, field), value_of(segment, field, component=2).upper()
+    found = ATTENDANTS.get(value) or next((a for w, a in ATTENDANT_WORDS if w in f"{value.upper()} {text}"), None)
+    if found:
+        sheet.put("child.attendant", found, value.place)
+
+
+def _place(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
+    put_place_kind(sheet, result.segment, 5)
+
+
+def put_place_kind(sheet: Sheet, segment: Segment, field: int) -> None:
+    """Write the kind of place: code of F-2.01, SNOMED, or the word."""
+    value, text = value_of(segment, field), value_of(segment, field, component=2).upper()
+    said = f"{value.upper()} {text}"
+    found = PLACES.get(value) or next((p for w, p in PLACE_WORDS if re.search(rf"\b{w}", said)), None)
+    if found:
+        sheet.put("child.place_kind", found, value.place)
+
+
+def _birth_time(sheet: Sheet, result: Observation, zone: dt.tzinfo) -> None:
+    """57715-5, a TM, for a PID-7 that has a date only (F 66)."""
+    if "child.born_on" not in sheet.values or "child.born_at" in sheet.values:
+        return
+    day = sheet.values["child.born_on"]
+    try:
+        moment = parse_moment(f"{day:%Y%m%d}{result.value.replace(':', '')}", zone)
+    except (ValueError, OverflowError):
+        return
+    if moment.has_time and not moment.rolled:
+        sheet.put("child.born_at", f"{moment.at:%H:%M}", result.value.place)
+        sheet.put("child.utc_offset", offset_of(moment.at), result.value.place)
+
+
+def offset_of(at: dt.datetime) -> str:
+    """Return the offset from UTC as the record has it: +07:00."""
+    text = at.strftime("%z")
+    return f"{text[:3]}:{text[3:5]}"
+
+
+def _cause(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
+    cause = clean(value_of(result.segment, 5, component=2) or result.value)
+    if cause:
+        sheet.put("stillbirth.cause", cause, result.value.place)
+
+
+_WRITERS: dict[str, Callable[[Sheet, Observation, dt.tzinfo], None]] = {
+    "weight": _weight,
+    "length": _length,
+    "gestation": _gestation,
+    "plurality": _plurality,
+    "order": _order,
+    "attendant": _attendant,
+    "place": _place,
+    "birth_time": _birth_time,
+    "cause_of_death": _cause,
+}

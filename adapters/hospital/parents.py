@@ -1,0 +1,204 @@
+"""Mother and father out of NK1, with PID-21 and PID-6 behind them (domain A.3, F 45-46).
+
+The NIK stays as it was typed, but for blanks and dots: what is wrong with it is for the rules to say.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from adapters.hospital.names import read_name
+from adapters.hospital.sheet import DELETE, Sheet, clean, deleted, first_of, meant
+from gateway.contract.naming import normalise_name
+from gateway.contract.record import Sex
+from gateway.hl7.message import Message, Value, repetitions_of, value_of
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from gateway.contract.facility import FacilityProfile
+    from gateway.hl7.lexer import Segment
+
+NIK_TYPES = frozenset({"NI", "NN", "NNIDN", "NIK", "KTP"})
+PASSPORT_TYPES = ("PPN", "PP", "PASPOR", "PASSPORT", "KIT", "KITAS", "KITAP")
+WELL_FORMED_NIK = re.compile(r"\d{6}(?:0[1-9]|[12]\d|3[01]|4[1-9]|[56]\d|7[01])(?:0[1-9]|1[0-2])\d{6}", re.ASCII)
+
+_SEXES = {"M": Sex.MALE, "L": Sex.MALE, "F": Sex.FEMALE, "P": Sex.FEMALE}
+_MOTHER_CODES = frozenset({"MTH", "NMTH", "72705000"})
+_FATHER_CODES = frozenset({"FTH", "NFTH", "66839005"})
+_PARENT_CODES = frozenset({"PAR", "PRN", "ORTU", "ORANG TUA", "ORANGTUA", "PARENT"})
+# Whole texts, so that IBU TIRI (step), IBU ANGKAT (foster) and IBU MERTUA (in law) are nobody's mother here.
+_MOTHER_TEXT = re.compile(r"(?:IBU|MAMA|BUNDA|UMI|MOTHER|NATURAL MOTHER)(?: KANDUNG| BAYI| ANAK)?")
+_FATHER_TEXT = re.compile(r"(?:AYAH|BAPAK|BPK|BAPA|PAPA|ABI|FATHER|NATURAL FATHER)(?: KANDUNG| BAYI| ANAK)?")
+_INDONESIA = frozenset({"IDN", "ID", "WNI", "INA", "INDONESIA", "360"})
+_UNSTATED = frozenset({"U", "UN", "UNK", "UNKNOWN", "XX", "XXX"})
+_COUNTRY_LENGTH = 3
+
+
+def is_mother(nk1: Segment) -> bool:
+    """Tell whether an NK1 is the mother: by code, by text, by role (NK1-7), or as a parent who is a woman (F 46)."""
+    return _is(nk1, _MOTHER_CODES, _MOTHER_TEXT, Sex.FEMALE)
+
+
+def is_father(nk1: Segment) -> bool:
+    """Tell whether an NK1 is the father, in the same ways."""
+    return _is(nk1, _FATHER_CODES, _FATHER_TEXT, Sex.MALE)
+
+
+def _is(nk1: Segment, codes: frozenset[str], text: re.Pattern[str], sex: Sex) -> bool:
+    words = _relation(nk1, 3) or _relation(nk1, 7)
+    if any(word in codes or text.fullmatch(word) for word in words):
+        return True
+    return any(word in _PARENT_CODES for word in words) and read_sex(value_of(nk1, 15)) is sex
+
+
+def _relation(nk1: Segment, field: int) -> list[str]:
+    """Return code, text and alternates of a relation, as words in capitals."""
+    values = (value_of(nk1, field, component=c) for c in (1, 2, 4, 5))
+    return [" ".join(re.split(r"[^A-Z0-9]+", v.upper())).strip() for v in values if v not in ("", DELETE)]
+
+
+def map_parents(sheet: Sheet, message: Message, facility: FacilityProfile, zone: dt.tzinfo) -> None:
+    """Write mother and father."""
+    mothers = [nk1 for nk1 in message.all("NK1") if is_mother(nk1)]
+    fathers = [nk1 for nk1 in message.all("NK1") if is_father(nk1)]
+    pid = message.first("PID")
+    own = _nik_in(pid, 21) if pid else None
+    mother = _chosen(sheet, mothers, own, "MOTHER_AMBIGUOUS")
+    father = _chosen(sheet, fathers, None, "FATHER_AMBIGUOUS")
+    if mother:
+        _map_parent(sheet, "mother", mother, facility, zone)
+    if father:
+        _map_parent(sheet, "father", father, facility, zone)
+    if pid:
+        _map_mother_of_pid(sheet, pid, own, facility)
+
+
+def _chosen(sheet: Sheet, found: list[Segment], own: Value | None, code: str) -> Segment | None:
+    """Return the NK1 to use. Of several that differ, the one with the NIK of PID-21, else it is a finding (F 45)."""
+    if own:
+        same = [nk1 for nk1 in found if (nik := nik_of(nk1)) and clean_nik(nik) == clean_nik(own)]
+        found = same or found
+    if len({_identity(nk1) for nk1 in found}) > 1:
+        sheet.find(code, value_of(found[1], 2).place)
+    return found[0] if found else None
+
+
+def _identity(nk1: Segment) -> str:
+    return clean_nik(nik_of(nk1) or "") or normalise_name(nk1.field(2))
+
+
+def _map_parent(sheet: Sheet, role: str, nk1: Segment, facility: FacilityProfile, zone: dt.tzinfo) -> None:
+    map_name(sheet, f"{role}.name", nk1, 2, facility)
+    nik = nik_of(nk1)
+    if nik:
+        sheet.put(f"{role}.nik", clean_nik(nik), nik.place)
+    elif deleted(nk1, 33):
+        sheet.clear(f"{role}.nik", f"{role}.travel_document", f"{role}.family_card")
+    for path, types in (("travel_document", PASSPORT_TYPES), ("family_card", ("KK",))):
+        found = identifier(nk1, 33, types)
+        if found:
+            sheet.text(f"{role}.{path}", found)
+    sex = read_sex(value_of(nk1, 15))
+    if sex:
+        sheet.put(f"{role}.sex", sex, value_of(nk1, 15).place)
+    sheet.date(f"{role}.born_on", value_of(nk1, 16), zone)
+    sheet.text(f"{role}.born_in", value_of(nk1, 38))
+    sheet.text(f"{role}.marital_status", value_of(nk1, 14))
+    _map_citizenship(sheet, role, nk1)
+
+
+def _map_mother_of_pid(sheet: Sheet, pid: Segment, own: Value | None, facility: FacilityProfile) -> None:
+    """PID-21 has the mother's NIK first. PID-6 is her maiden name by definition, her name by habit: the last resort."""
+    if own:
+        other = sheet.values.get("mother.nik")
+        if other and other != clean_nik(own):
+            sheet.find("MOTHER_NIK_CONFLICT", own.place)
+        sheet.put("mother.nik", clean_nik(own), own.place)
+    elif deleted(pid, 21):
+        sheet.clear("mother.nik")
+    if "mother.name" not in sheet.values:
+        map_name(sheet, "mother.name", pid, 6, facility)
+
+
+def map_name(sheet: Sheet, path: str, segment: Segment, field: int, facility: FacilityProfile) -> None:
+    """Write a name in the form of documents."""
+    name, _ = read_name(segment, field, facility.name_order)
+    if name:
+        sheet.put(path, normalise_name(clean(name)), name.place)
+    elif deleted(segment, field):
+        sheet.clear(path)
+
+
+def nik_of(nk1: Segment) -> Value | None:
+    """Return a parent's NIK: NK1-33, else NK1-12, an employee number some systems put it in, if it has the form."""
+    found = _nik_in(nk1, 33)
+    if found:
+        return found
+    other = value_of(nk1, 12)
+    return other if WELL_FORMED_NIK.fullmatch(clean_nik(other)) else None
+
+
+def _nik_in(segment: Segment, field: int) -> Value | None:
+    """Return the identifier typed as a NIK, however it is written, else an untyped one with the form of a NIK."""
+    typed = identifier(segment, field, NIK_TYPES)
+    if typed:
+        return typed
+    untyped = identifier(segment, field, ("",))
+    return untyped if untyped and WELL_FORMED_NIK.fullmatch(clean_nik(untyped)) else None
+
+
+def identifier(segment: Segment, field: int, types: frozenset[str] | tuple[str, ...]) -> Value | None:
+    """Return the first identifier (CX.1) whose type (CX.5) is one of `types` and that says something."""
+    return first_of(
+        value_of(segment, field, repetition=n)
+        for n in repetitions_of(segment, field)
+        if value_of(segment, field, repetition=n, component=5).upper() in types
+    )
+
+
+def clean_nik(text: str) -> str:
+    """Return a number as typed, without blanks and dots (domain B.1)."""
+    return re.sub(r"[\s.]+", "", clean(text))
+
+
+def read_sex(value: str) -> Sex | None:
+    """Read table 0001, and the L and P of Indonesian systems."""
+    return _SEXES.get(value.upper())
+
+
+def _map_citizenship(sheet: Sheet, role: str, nk1: Segment) -> None:
+    """NK1-19 citizenship and NK1-27 nationality; NK1-28 is the ethnic group, read only where it names a country code.
+
+    Of several the Indonesian one counts: a parent of two nationalities has a NIK.
+    """
+    stated = [value_of(nk1, f, repetition=n) for f in (19, 27) for n in repetitions_of(nk1, f)]
+    if value_of(nk1, 28, component=3).upper().startswith("ISO3166"):
+        stated.append(value_of(nk1, 28))
+    stated = [v for v in stated if meant(v) and v.upper() not in _UNSTATED]
+    home = next((v for v in stated if v.upper() in _INDONESIA), None)
+    if home:
+        sheet.put(f"{role}.citizenship", "WNI", home.place)
+    elif stated:
+        _put_foreign(sheet, role, stated[0])
+    elif deleted(nk1, 19) or deleted(nk1, 27):
+        sheet.clear(f"{role}.citizenship", f"{role}.country")
+    else:
+        _map_country_of_passport(sheet, role, nk1)
+
+
+def _put_foreign(sheet: Sheet, role: str, country: Value) -> None:
+    sheet.put(f"{role}.citizenship", "WNA", country.place)
+    if country.upper() != "WNA":
+        sheet.text(f"{role}.country", country)
+
+
+def _map_country_of_passport(sheet: Sheet, role: str, nk1: Segment) -> None:
+    """Take a passport issued by another country as a sign of a foreigner, where nothing else is said and no NIK."""
+    passport = identifier(nk1, 33, ("PPN",))
+    if passport is None or nik_of(nk1):
+        return
+    country = value_of(nk1, 33, repetition=passport.place.repetition, component=4)
+    if len(country) == _COUNTRY_LENGTH and country.isalpha() and country.upper() not in _INDONESIA:
+        _put_foreign(sheet, role, country)

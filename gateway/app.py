@@ -1,0 +1,287 @@
+"""The only place that builds and wires. One gateway, started in order, stopped in the opposite order.
+
+Start: database, migrations, keys, adapters, inbox, workers, HTTP, MLLP; then it is ready. Stop: MLLP drains (what was
+received is answered), HTTP ends, workers finish what is in hand, the inbox closes, the database goes last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime as dt
+import json
+import os
+import random
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from gateway import plugins
+from gateway.config import secret
+from gateway.contract.ports import RegistrySettings
+from gateway.errors import ConfigError, StoreUnavailableError
+from gateway.evidence.keys import Keyring
+from gateway.mllp.client import ClientPool
+from gateway.mllp.server import MllpServer, Peer
+from gateway.mllp.tls import server_context
+from gateway.observe.logging import describe
+from gateway.observe.metrics import Metrics
+from gateway.pipeline.answer import Answerer
+from gateway.pipeline.context import Context
+from gateway.pipeline.intake import Intake
+from gateway.pipeline.verdict import Judge
+from gateway.pipeline.worker import Workers
+from gateway.store import births
+from gateway.store.database import Database, connect
+from gateway.store.embedded import EmbeddedPostgres
+from gateway.store.inbox import Inbox
+from gateway.store.migrate import migrate
+from gateway.store.queue import Doorbell
+from gateway.web.server import WebServer, application
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from pathlib import Path
+
+    from gateway.config import Config
+
+_log = structlog.get_logger()
+_OVERDUE_LOOK_S = 30.0
+RUN_FILE = "procot.json"
+
+
+def utc_now() -> dt.datetime:
+    """Return the present moment in UTC: the clock of production."""
+    return dt.datetime.now(dt.UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a running gateway listens. `mllp_tls` is empty where there is no such listener."""
+
+    mllp: str
+    mllp_tls: str
+    http: str
+    dsn: str
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of a checked `HOST:PORT`."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+class Gateway:
+    """One gateway process. Use `running`, which starts and stops it."""
+
+    def __init__(self, config: Config, *, clock: Callable[[], dt.datetime] = utc_now) -> None:
+        self.config = config
+        self.clock = clock
+        self.metrics = Metrics()
+        self.keyring = Keyring(config.keys_directory)
+        self.context: Context
+        self.addresses: Addresses
+        self._http = ""
+        self._draining = False
+        self._failed: asyncio.Future[None]
+
+    async def failed(self) -> None:
+        """Return never, or raise what broke a background task: the process must end then."""
+        await self._failed
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Addresses]:
+        """Start everything, lend the addresses, stop everything. Raises ConfigError, DatabaseStartError and others."""
+        self._failed = asyncio.get_running_loop().create_future()
+        self.keyring.open()
+        async with AsyncExitStack() as stack:
+            dsn = await self._database(stack)
+            database = Database(dsn, size=self.config.database.pool_size, timeout_s=self.config.database.timeout_s)
+            await database.open()
+            stack.push_async_callback(database.close)
+            self.context = self._context(database, stack)
+            intake = self._inbox(dsn, stack)
+            self._workers(database, stack)
+            await self._web(stack)
+            self.addresses = await self._mllp(intake, dsn, stack)
+            stack.callback(self._write_run_file().unlink, missing_ok=True)
+            stack.callback(self._begin_drain)
+            _log.info("gateway.ready", address=self.addresses.mllp, url=self.addresses.http, pid=os.getpid())
+            yield self.addresses
+            _log.info("gateway.stopping")
+
+    # ------------------------------------------------------------------------------------------------ parts
+
+    async def _database(self, stack: AsyncExitStack) -> str:
+        """Return the DSN of a migrated database: the configured one, or the embedded server's."""
+        settings = self.config.database
+        if settings.dsn is not None:
+            dsn = settings.dsn.get_secret_value()
+        else:
+            server = EmbeddedPostgres(settings.directory / "postgres")
+            dsn = await server.start()
+            stack.push_async_callback(server.stop)
+            self._background(stack, self._keep_alive(server), "postgres")
+        connection = await connect(dsn, timeout_s=max(60.0, settings.timeout_s))
+        try:
+            for name in await migrate(connection):
+                _log.info("database.migrated", migration=name)
+        finally:
+            await connection.close()
+        return dsn
+
+    async def _keep_alive(self, server: EmbeddedPostgres) -> None:
+        """Start the embedded server anew whenever it dies: senders get AR meanwhile and send again."""
+        while True:
+            status = await server.wait_dead()
+            _log.error("postgres.died", exit_status=status)
+            await server.restart()
+            _log.info("postgres.restarted")
+
+    def _context(self, database: Database, stack: AsyncExitStack) -> Context:
+        config = self.config
+        registry = plugins.registry(config.registry.adapter, self._registry_settings())
+        stack.push_async_callback(registry.close)
+        listeners = ClientPool()
+        stack.push_async_callback(listeners.aclose)
+        return Context(
+            config=config,
+            database=database,
+            registry=registry,
+            hospitals={name: plugins.hospital(name) for name in {f.adapter for f in config.facility}},
+            facilities={facility.code: facility for facility in config.facility},
+            keyring=self.keyring,
+            listeners=listeners,
+            metrics=self.metrics,
+            clock=self.clock,
+            rng=random.Random(),  # noqa: S311 - jitter, no secret
+            public_url=lambda: config.gateway.public_url.rstrip("/") or self._http,
+        )
+
+    def _registry_settings(self) -> RegistrySettings:
+        registry = self.config.registry
+        if not registry.url:
+            raise ConfigError("registry.url: is not set; name the base URL of the registry's service")
+        password = ""
+        if registry.check_password_file is not None:
+            password = secret(registry.check_password_file, "registry.check_password_file")
+        return RegistrySettings(
+            url=registry.url,
+            office=registry.office,
+            token=secret(registry.token_file, "registry.token_file"),
+            check_user=registry.check_user,
+            check_password=password,
+            check_ip=registry.check_ip,
+            callback_jwks=registry.callback_jwks,
+            timeout_s=registry.timeout_s,
+            options=registry.options,
+            clock=self.clock,
+        )
+
+    def _inbox(self, dsn: str, stack: AsyncExitStack) -> Intake:
+        config = self.config
+        inbox = Inbox(dsn, observer=self.metrics, limits=config.limits, timeout_s=config.database.timeout_s)
+        self._background(stack, inbox.run(), "inbox")
+        judge = Judge(
+            facilities=self.context.facilities,
+            hospitals=self.context.hospitals,
+            clock=self.clock,
+            test_messages=config.gateway.test_messages,
+            require_form=config.registry.require_form,
+            segment_limit=config.limits.segments_per_message,
+        )
+        answerer = Answerer(config.gateway.application, config.gateway.facility, self.clock)
+        return Intake(judge=judge, answerer=answerer, inbox=inbox, metrics=self.metrics)
+
+    def _workers(self, database: Database, stack: AsyncExitStack) -> None:
+        workers = Workers(self.context)
+        self._background(stack, Doorbell(database, workers.wake).run(), "doorbell")
+        self._background(stack, self._watch_waits(database), "waits")
+        self._background(stack, workers.run(), "workers")
+        stack.push_async_callback(workers.stop, within_s=self.config.gateway.drain_s)
+
+    async def _watch_waits(self, database: Database) -> None:
+        """Tell once of each birth whose wait has timed out, and keep the count."""
+        while True:
+            try:
+                async with database.transaction() as connection:
+                    for row in await births.newly_overdue(connection):
+                        _log.warning(
+                            "birth.overdue", birth_id=str(row["id"]), facility=row["facility"], state=row["state"]
+                        )
+                    counts = await births.overdue_counts(connection)
+                for owner in ("gateway", "hospital", "parents", "officer", "registry", "operator"):
+                    self.metrics.overdue.labels(owner).set(counts.get(owner, 0))
+            except StoreUnavailableError as error:
+                _log.warning("waits.store_unavailable", **describe(error))
+            await asyncio.sleep(_OVERDUE_LOOK_S)
+
+    async def _web(self, stack: AsyncExitStack) -> None:
+        server = WebServer(application(self.context, ready=lambda: "the gateway is stopping" if self._draining else ""))
+        host, port = await server.start(*split_address(self.config.http.listen))
+        stack.push_async_callback(server.stop)
+        self._http = f"http://{host}:{port}"
+
+    async def _mllp(self, intake: Intake, dsn: str, stack: AsyncExitStack) -> Addresses:
+        def handle(frame: bytes, peer: Peer) -> asyncio.Future[Sequence[bytes]]:
+            return intake.take(frame, peer=peer.host, certificate_names=peer.certificate_names)
+
+        config = self.config
+        server = MllpServer(handle, limits=config.limits, observer=self.metrics)
+        stack.push_async_callback(server.drain, config.gateway.drain_s)
+        host, port = await server.start(*split_address(config.mllp.listen))
+        secure = ""
+        if config.mllp.tls_listen:
+            bound = await server.start(*split_address(config.mllp.tls_listen), ssl=server_context(config.tls))
+            secure = f"{bound[0]}:{bound[1]}"
+        return Addresses(mllp=f"{host}:{port}", mllp_tls=secure, http=self._http, dsn=dsn)
+
+    # ------------------------------------------------------------------------------------------------ helpers
+
+    def _background(self, stack: AsyncExitStack, work: Coroutine[None, None, None], name: str) -> None:
+        """Run `work` until the stack unwinds; an end before that is the end of the gateway."""
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        stack.push_async_callback(_cancel, task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or self._failed.done():
+            return
+        error = task.exception()
+        if error is not None:
+            _log.error("gateway.part_failed", kind=task.get_name(), **describe(error))
+            self._failed.set_exception(error)
+
+    def _begin_drain(self) -> None:
+        """Say "not ready" first of all, so that balancers look elsewhere."""
+        self._draining = True
+
+    def _write_run_file(self) -> Path:
+        """Leave addresses and DSN for the command line, readable by the owner only."""
+        path = self.config.database.directory / RUN_FILE
+        config = self.config.model_dump(mode="json", exclude={"database": {"dsn"}})
+        write_private(path, json.dumps({**dataclasses.asdict(self.addresses), "pid": os.getpid(), "config": config}))
+        return path
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError, Exception):
+        await task
+
+
+def remove(path: Path) -> None:
+    """Remove a file that may be gone already."""
+    path.unlink(missing_ok=True)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file whole, mode 0600: it appears complete or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    temporary.replace(path)

@@ -1,0 +1,54 @@
+"""`procot`: the commands by subject, and the one place where an error becomes an exit status."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from gateway.cli import births, demo, keys, run, sandbox, send, setup, tokens
+from gateway.cli.output import errors
+from gateway.errors import ProcotError
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(context_settings=_CONTEXT)
+@click.version_option(package_name="procot", prog_name="procot")
+def procot() -> None:
+    """Births in from hospitals over HL7, birth certificates back: Akta Lahir Procot, Pulang Bawa Akta.
+
+    Begin with `procot demo`, then `procot up` and `procot send FILE --to 127.0.0.1:2575`.
+    """
+
+
+procot.add_command(demo.demo)
+procot.add_command(run.up)
+procot.add_command(run.serve)
+procot.add_command(sandbox.sandbox)
+procot.add_command(send.send)
+procot.add_command(births.births)
+procot.add_command(setup.migrate)
+procot.add_command(setup.check_config)
+procot.add_command(keys.keys)
+procot.add_command(tokens.tokens)
+
+
+def main() -> None:
+    """Run a command; an error of ours is one sentence on stderr and exit status 1."""
+    try:
+        procot(standalone_mode=False)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except ProcotError as error:
+        errors.print(f"procot: {error}", markup=False, soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

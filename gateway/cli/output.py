@@ -1,0 +1,51 @@
+"""How the command line speaks: tables for people, JSON lines for machines, errors as one sentence on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+_WIDE = 200  # where nobody looks, nothing is cut
+
+
+def _console(*, stderr: bool) -> Console:
+    probe = Console(stderr=stderr, highlight=False)
+    return probe if probe.is_terminal else Console(stderr=stderr, highlight=False, width=_WIDE)
+
+
+console = _console(stderr=False)
+errors = _console(stderr=True)
+
+
+def emit(item: dict[str, Any]) -> None:
+    """Print one JSON object on a line of its own and flush it."""
+    sys.stdout.write(json.dumps(item, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
+    """Print a table; where there are no rows, say so."""
+    drawn = Table(*columns, title=title, box=None, header_style="bold", title_justify="left", pad_edge=False)
+    count = 0
+    for row in rows:
+        drawn.add_row(*("" if cell is None else str(cell) for cell in row))
+        count += 1
+    if count:
+        console.print(drawn)
+    else:
+        console.print("nothing found")
+
+
+def as_json(*, shown: str = "one JSON object a line, nothing else on standard output") -> Callable[[F], F]:
+    """Return the `--json` option."""
+    return click.option("--json", "json_output", is_flag=True, help=shown)

@@ -1,0 +1,75 @@
+"""`procot tokens`: who may use the API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from gateway.cli import loop, place
+from gateway.cli.output import as_json, console, emit, table
+from gateway.errors import ConfigError
+from gateway.store import tokens as store
+from gateway.store.tokens import ROLES, Role
+
+if TYPE_CHECKING:
+    import uuid
+    from pathlib import Path
+
+
+@click.group()
+def tokens() -> None:
+    """API tokens. A token is shown once, when it is made; the store keeps its hash."""
+
+
+@tokens.command()
+@click.option("--role", type=click.Choice(ROLES), required=True)
+@click.option("--facility", help="MSH-4 code; for role facility: whose births it sees")
+@click.option("--label", required=True, help="what it is for, e.g. the system's name")
+@click.option("--days", type=click.IntRange(1, 3650), help="how long it is good; default: until revoked")
+@place.options
+def new(role: str, facility: str | None, label: str, days: int | None, config: Path | None, data: Path) -> None:
+    """Make a token and print it, this once."""
+    if (role == "facility") != (facility is not None):
+        raise ConfigError("--facility goes with --role facility, and only with it")
+    token = loop.run(_new(cast("Role", role), facility, label, days, config, data))
+    console.print(token, markup=False, soft_wrap=True)
+
+
+async def _new(role: Role, facility: str | None, label: str, days: int | None, config: Path | None, data: Path) -> str:
+    async with place.database(config, data) as database:
+        _, token = await store.new(database, label=label, role=role, facility=facility, days=days)
+    return token
+
+
+@tokens.command(name="list")
+@as_json()
+@place.options
+def list_tokens(json_output: bool, config: Path | None, data: Path) -> None:
+    """List tokens by id, never their text."""
+    loop.run(_list(json_output, config, data))
+
+
+async def _list(json_output: bool, config: Path | None, data: Path) -> None:
+    async with place.database(config, data) as database:
+        rows = await store.listing(database)
+    if json_output:
+        for row in rows:
+            emit(dict(row))
+    else:
+        table(("id", "label", "role", "facility", "made at", "expires at", "revoked at"), (tuple(r) for r in rows))
+
+
+@tokens.command()
+@click.argument("token_id", metavar="ID", type=click.UUID)
+@place.options
+def revoke(token_id: uuid.UUID, config: Path | None, data: Path) -> None:
+    """Make a token worthless at once."""
+    if not loop.run(_revoke(token_id, config, data)):
+        raise ConfigError(f"{token_id}: no such token, or it was revoked before")
+    console.print(f"revoked {token_id}", markup=False)
+
+
+async def _revoke(token_id: uuid.UUID, config: Path | None, data: Path) -> bool:
+    async with place.database(config, data) as database:
+        return await store.revoke(database, token_id)

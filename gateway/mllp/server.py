@@ -1,0 +1,495 @@
+"""The MLLP listener: connections, their order, their limits, their end. Owns every byte between socket and handler.
+
+Never looks into a message, never logs content, and never answers on its own: what a sender reads came from the handler.
+
+Order. Frames of one connection are handed over in the order they came, by calling the handler, a plain function that
+returns a future. What it does before it returns (put the message in the queue of the inbox) therefore happens in that
+order: two messages about the same baby on one connection are *submitted* one after the other. The futures may be
+resolved in any order, up to `limits.in_flight_per_connection` at a time; answers leave in the order of the frames
+(domain A.5, rule 2). A handler made of a coroutine (`as_future`) starts in order too: tasks start in the order of their
+creation; what it does after its first await has no order.
+
+Pressure. Reading stops while as many frames are in flight as may be, while their bytes exceed one message cap, or while
+the peer does not take its answers.
+
+Time. One sweep a second looks at all connections; a packet only writes down when it came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+
+import structlog
+
+from gateway.errors import ConfigError
+from gateway.mllp.framing import BlockTooLargeError, Deframer, frame
+from gateway.mllp.tls import certificate_names
+
+if TYPE_CHECKING:
+    import ssl as tls
+
+    from gateway.config import Limits
+
+T = TypeVar("T")
+
+_log = structlog.get_logger("gateway.mllp")
+
+_BACKLOG = 1024
+_SWEEP_S = 1.0
+_SWEEPS_PER_LIMIT = 4  # a limit shorter than the sweep is kept to a quarter of itself
+_FS_WITHOUT_CR_S = 0.5  # domain A.7: accept FS without CR after a short wait
+_UNSENT_BYTES = 16 * 1024  # answers the kernel did not take: above this no frame is handed over, and write_s runs
+_ABORT_S = 1.0  # an aborted connection is gone in a turn of the loop; more means the loop is in trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end. `certificate_names` are of a verified certificate only."""
+
+    host: str
+    port: int
+    certificate_names: frozenset[str]
+    connection_id: int
+
+
+class Observer(Protocol):
+    """Where the counts go. Each opened connection is closed once; a refused one is opened and closed as `refused`."""
+
+    def connection_opened(self) -> None:
+        """Count a connection that came."""
+
+    def connection_closed(self, reason: str) -> None:
+        """Count a connection that went; `reason` is one of a few words."""
+
+    def frame_received(self, size: int) -> None:
+        """Count a whole frame of `size` bytes."""
+
+    def frame_refused(self, reason: str) -> None:
+        """Count a frame that was not handed over: oversized, timeout, partial, noise, connection_lost."""
+
+    def answer_sent(self, size: int) -> None:
+        """Count an answer of `size` bytes given to the socket."""
+
+
+# A frame and its sender in; a future of 0..n answers (HL7 bytes without framing) out, each written whole.
+Handler = Callable[[bytes, Peer], "asyncio.Future[Sequence[bytes]]"]
+
+
+def as_future(work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+    """Make a handler's future of a coroutine. It starts in the loop's next turn, in the order of these calls."""
+    return asyncio.get_running_loop().create_task(work)
+
+
+class MllpServer:
+    """All listeners and connections of this process, with one handler behind them."""
+
+    def __init__(self, handler: Handler, *, limits: Limits, observer: Observer) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.observer = observer
+        self._listeners: list[asyncio.Server] = []
+        self._connections: set[_Connection] = set()
+        self._per_host: Counter[str] = Counter()
+        self._ids = itertools.count(1)
+        self._draining = False
+        self._nobody_left = asyncio.Event()
+        self._nobody_left.set()
+        self._sweep_s = min(_SWEEP_S, min(limits.idle_s, limits.read_s, limits.write_s) / _SWEEPS_PER_LIMIT)
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def start(
+        self, host: str, port: int, *, ssl: tls.SSLContext | None = None, reuse_port: bool = False
+    ) -> tuple[str, int]:
+        """Listen on `host` and `port` (0 takes a free one) and return the bound address. May be called again.
+
+        Raises ConfigError where the address cannot be had.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            listener = await loop.create_server(
+                lambda: _Connection(self, loop),
+                host,
+                port,
+                ssl=ssl,
+                ssl_handshake_timeout=self.limits.read_s if ssl else None,
+                reuse_port=reuse_port,
+                backlog=_BACKLOG,
+            )
+        except OSError as error:
+            raise ConfigError(f"MLLP {host}:{port}: cannot listen there ({error.strerror or error})") from error
+        self._listeners.append(listener)
+        bound: tuple[str, int] = listener.sockets[0].getsockname()[:2]
+        if self._sweeper is None:
+            self._sweep()
+        _log.info("mllp.listening", host=bound[0], port=bound[1], tls=ssl is not None)
+        return bound
+
+    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - the end of the wait is part of what it does
+        """Stop accepting and reading, let work in hand be answered, close; after `timeout` seconds by force."""
+        self._draining = True
+        for listener in self._listeners:
+            listener.close()
+        open_connections = tuple(self._connections)
+        for connection in open_connections:
+            connection.drain()
+        left = await self._wait_for_all(timeout)
+        for connection in left:
+            connection.abort("drain_forced")
+        if left:
+            await self._wait_for_all(_ABORT_S)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        _log.info("mllp.drained", connections=len(open_connections), forced=len(left))
+
+    async def _wait_for_all(self, seconds: float) -> tuple[_Connection, ...]:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._nobody_left.wait(), seconds)
+        return tuple(self._connections)
+
+    def next_id(self) -> int:
+        """Return a connection id, unique in this process."""
+        return next(self._ids)
+
+    def admit(self, connection: _Connection, host: str) -> str:
+        """Take the connection in, or return why not."""
+        if self._draining:
+            return "draining"
+        if len(self._connections) >= self.limits.connections:
+            return "connections"
+        if self._per_host[host] >= self.limits.connections_per_peer:
+            return "connections_per_peer"
+        self._connections.add(connection)
+        self._per_host[host] += 1
+        self._nobody_left.clear()
+        return ""
+
+    def forget(self, connection: _Connection, host: str) -> None:
+        """Let go of a connection that was admitted."""
+        self._connections.discard(connection)
+        self._per_host[host] -= 1
+        if not self._per_host[host]:
+            del self._per_host[host]
+        if not self._connections:
+            self._nobody_left.set()
+
+    def _sweep(self) -> None:
+        # Armed first: a fault in one check must not end the time-outs of all others.
+        loop = asyncio.get_running_loop()
+        self._sweeper = loop.call_later(self._sweep_s, self._sweep)
+        now = loop.time()
+        for connection in tuple(self._connections):
+            connection.check_time(now)
+
+
+class _Connection(asyncio.Protocol):
+    """One connection: frames in, answers out, in order.
+
+    Its life: open, then *ending* (no more reading; closed when all is answered), then *closed* (nothing is written any
+    more; what handlers still bring is only looked at for failures).
+    """
+
+    __slots__ = (
+        "_admitted",
+        "_blocked_since",
+        "_closed",
+        "_closed_since",
+        "_deframer",
+        "_ending",
+        "_flight",
+        "_flight_bytes",
+        "_frame_since",
+        "_last_activity",
+        "_limits",
+        "_loop",
+        "_noise_told",
+        "_observer",
+        "_paused",
+        "_peer",
+        "_reason",
+        "_server",
+        "_transport",
+        "_waiting",
+    )
+
+    _peer: Peer
+    _transport: asyncio.Transport
+
+    def __init__(self, server: MllpServer, loop: asyncio.AbstractEventLoop) -> None:
+        self._server = server
+        self._loop = loop
+        self._limits = server.limits
+        self._observer = server.observer
+        self._deframer = Deframer(max_bytes=server.limits.message_bytes)
+        self._waiting: deque[bytes] = deque()  # whole frames not handed over yet: never more than one packet held
+        self._flight: deque[tuple[asyncio.Future[Sequence[bytes]], int]] = deque()
+        self._flight_bytes = 0
+        self._admitted = self._paused = self._ending = self._closed = False
+        self._reason = ""
+        self._noise_told = 0
+        self._last_activity = self._closed_since = 0.0
+        self._frame_since: float | None = None
+        self._blocked_since: float | None = None
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._last_activity = self._loop.time()
+        name = transport.get_extra_info("peername") or ("", 0)
+        names = certificate_names(transport.get_extra_info("ssl_object"))
+        self._peer = Peer(str(name[0]), int(name[1]), names, self._server.next_id())
+        self._observer.connection_opened()
+        if refusal := self._server.admit(self, self._peer.host):
+            self._tell("mllp.refused", reason=refusal)
+            self.abort("refused")
+            return
+        self._admitted = True
+        self._set_options()
+        _log.debug("mllp.connected", connection=self._peer.connection_id, peer=self._peer.host)
+
+    def data_received(self, data: bytes) -> None:
+        if self._ending or self._closed:
+            return
+        now = self._last_activity = self._loop.time()
+        deframer = self._deframer
+        try:
+            frames = deframer.feed(data)
+        except BlockTooLargeError as error:
+            self._take(error.complete)
+            self._refuse_oversized()
+            return
+        if not deframer.partial:
+            self._frame_since = None
+        elif frames or self._frame_since is None:
+            # From the start of the frame to its end, whatever trickles in between (slow-loris).
+            self._frame_since = now
+        if deframer.noise_bytes != self._noise_told:
+            self._tell_noise()
+        if deframer.awaiting_cr:
+            self._loop.call_later(_FS_WITHOUT_CR_S, self._end_without_cr, now)
+        self._take(frames)
+
+    def eof_received(self) -> bool:
+        if not self._closed:
+            self._take(self._deframer.finish())
+            self._drop_partial()
+            self._end_when_answered("eof")
+        # TLS has no half-closed state in asyncio: what is still in flight goes unanswered there and is sent again.
+        return self._transport.get_extra_info("sslcontext") is None
+
+    def pause_writing(self) -> None:
+        self._blocked_since = self._loop.time()
+
+    def resume_writing(self) -> None:
+        self._blocked_since = None
+        self._pump()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._drop_partial()
+        self._mark_closed("reset" if exc else self._reason or "peer")
+        self._observer.connection_closed(self._reason)
+        if self._admitted:
+            self._server.forget(self, self._peer.host)
+        _log.debug(
+            "mllp.closed",
+            connection=self._peer.connection_id,
+            peer=self._peer.host,
+            reason=self._reason,
+            noise_bytes=self._deframer.noise_bytes,
+        )
+
+    # What the server calls.
+
+    def drain(self) -> None:
+        """Read no more; close when what has come whole is answered."""
+        self._take(self._deframer.finish())
+        self._drop_partial()
+        self._end_when_answered("drained")
+
+    def abort(self, reason: str) -> None:
+        """Cut the connection; what was not written is dropped."""
+        self._mark_closed(reason)
+        self._transport.abort()
+
+    def check_time(self, now: float) -> None:
+        """Close what has waited too long."""
+        limits = self._limits
+        if self._closed:
+            # close() waits for the peer to take what is written; a peer that never does is not waited for.
+            if now - self._closed_since > limits.write_s:
+                self._transport.abort()
+        elif self._blocked_since is not None:
+            if now - self._blocked_since > limits.write_s:
+                self.abort("write_timeout")
+        elif self._frame_since is not None and not self._paused and now - self._frame_since > limits.read_s:
+            self._tell("mllp.frame_timeout", bytes=self._deframer.waiting)
+            self._drop_partial("timeout")
+            self._end_when_answered("frame_timeout")
+        elif not self._flight and not self._waiting and now - self._last_activity > limits.idle_s:
+            self._tell("mllp.idle_timeout")
+            self._end_when_answered("idle")
+
+    # Frames in, answers out.
+
+    def _take(self, frames: list[bytes]) -> None:
+        if frames:
+            for content in frames:
+                self._observer.frame_received(len(content))
+            self._waiting.extend(frames)
+            self._pump()
+
+    def _pump(self) -> None:
+        """Hand over what waits, write what is ready, read on if there is room: all three depend on each other."""
+        if self._waiting:
+            self._hand_over()
+        while self._blocked_since is None and self._flight and self._flight[0][0].done():
+            self._write_ready()
+            if self._waiting:
+                self._hand_over()
+        if self._closed:
+            return
+        if self._ending and not self._flight and not self._waiting:
+            self._close(self._reason)
+        else:
+            self._regulate_reading()
+
+    def _has_room(self) -> bool:
+        return (
+            self._blocked_since is None
+            and len(self._flight) < self._limits.in_flight_per_connection
+            and self._flight_bytes < self._limits.message_bytes
+        )
+
+    def _hand_over(self) -> None:
+        while self._waiting and self._has_room():
+            content = self._waiting.popleft()
+            try:
+                future = self._server.handler(content, self._peer)
+            except Exception as error:  # noqa: BLE001 - whatever a handler raises ends this connection and no other
+                future = self._loop.create_future()
+                future.set_exception(error)
+            self._flight.append((future, len(content)))
+            self._flight_bytes += len(content)
+            if not future.done():
+                future.add_done_callback(self._answered)
+
+    def _answered(self, future: asyncio.Future[Sequence[bytes]]) -> None:
+        if self._closed:
+            self._failure(future)
+        elif self._flight and self._flight[0][0] is future:
+            self._last_activity = self._loop.time()
+            self._pump()
+
+    def _write_ready(self) -> None:
+        """Write the answers at the head of the line, all that are ready, in one go."""
+        flight, out, failed = self._flight, [], False
+        while flight and flight[0][0].done() and not failed:
+            future, size = flight.popleft()
+            self._flight_bytes -= size
+            failed = self._failure(future)
+            if not failed:
+                out += [frame(answer) for answer in future.result()]
+        for answer in out:
+            self._observer.answer_sent(len(answer))
+        if out:
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+        if failed:
+            self._close("handler_failed")
+
+    def _failure(self, future: asyncio.Future[Sequence[bytes]]) -> bool:
+        if future.cancelled():
+            kind = asyncio.CancelledError.__name__
+        elif error := future.exception():
+            kind = type(error).__name__  # the text may hold what is in the message
+        else:
+            return False
+        _log.error("mllp.handler_failed", connection=self._peer.connection_id, peer=self._peer.host, error=kind)
+        return True
+
+    def _regulate_reading(self) -> None:
+        stop = self._ending or bool(self._waiting) or not self._has_room()
+        if stop == self._paused or self._transport.is_closing():
+            return
+        self._paused = stop
+        if stop:
+            self._transport.pause_reading()
+            return
+        if self._frame_since is not None:
+            self._frame_since = self._loop.time()  # the time we did not read is not the sender's
+        self._transport.resume_reading()
+
+    # How it ends.
+
+    def _end_when_answered(self, reason: str) -> None:
+        if self._ending or self._closed:
+            return
+        self._ending = True
+        self._reason = reason
+        self._pump()
+
+    def _close(self, reason: str) -> None:
+        self._mark_closed(reason)
+        self._transport.close()
+
+    def _mark_closed(self, reason: str) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._closed_since = self._loop.time()
+        self._reason = reason
+        for _ in self._waiting:
+            self._observer.frame_refused("connection_lost")
+        self._waiting.clear()
+        for future, _ in self._flight:
+            if future.done():
+                self._failure(future)
+        self._flight.clear()  # the others are looked at when they are done; a message half kept is not cancelled
+
+    def _refuse_oversized(self) -> None:
+        self._tell("mllp.frame_oversized", limit_bytes=self._limits.message_bytes)
+        self._observer.frame_refused("oversized")
+        self._end_when_answered("oversized")
+
+    def _end_without_cr(self, since: float) -> None:
+        if not self._ending and not self._closed and self._last_activity == since and self._deframer.awaiting_cr:
+            self._frame_since = None
+            self._take(self._deframer.finish())
+
+    def _drop_partial(self, reason: str = "partial") -> None:
+        if not self._deframer.partial:
+            return
+        if reason == "partial":
+            self._tell("mllp.partial_dropped", bytes=self._deframer.waiting)
+        self._observer.frame_refused(reason)
+        self._deframer.drop()
+        self._frame_since = None
+
+    def _tell_noise(self) -> None:
+        total = self._deframer.noise_bytes
+        if not self._noise_told:
+            self._tell("mllp.noise", bytes=total)  # once a connection; the total is in mllp.closed
+        self._noise_told = total
+        if total > self._limits.message_bytes:
+            # Whoever sends this much without a frame does not speak MLLP.
+            self._observer.frame_refused("noise")
+            self._end_when_answered("noise")
+
+    def _tell(self, event: str, **values: str | int) -> None:
+        _log.warning(event, connection=self._peer.connection_id, peer=self._peer.host, **values)
+
+    def _set_options(self) -> None:
+        # Reached only when the kernel's own buffers are full. Less than this not taken is found by the idle time-out; a
+        # mark of one byte would find it sooner and cost each answer 2 µs on uvloop, which then does not batch writes.
+        self._transport.set_write_buffer_limits(high=_UNSENT_BYTES, low=0)
+        connected = self._transport.get_extra_info("socket")
+        with suppress(OSError):  # the peer may be gone already; then connection_lost is on its way
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,0 +1,190 @@
+"""Structured logs: one JSON object a line, ids bound once, and no people in it at any level.
+
+Three fences keep people out. Only field names in `FIELDS` are printed. A value of type `Personal` is masked by type,
+and any text that looks like a NIK by its shape. An exception is logged as its type and its place in the code; its
+text only where it is one of ours (gateway.errors promises to hold no personal data).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, TextIO
+
+import structlog
+
+from gateway.contract.masked import MASK, Personal
+from gateway.errors import ProcotError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+    from pathlib import Path
+
+# The stable vocabulary (docs/operators.md). A field that is not here is not printed.
+FIELDS = frozenset(
+    {
+        "timestamp",
+        "level",
+        "event",
+        "birth_id",
+        "message_id",
+        "facility",
+        "control_id",
+        "step",
+        "state",
+        "from_state",
+        "code",
+        "duration_ms",
+        "accept_code",
+        "actor",
+        "address",
+        "answer_bytes",
+        "attempt",
+        "attempts",
+        "batch",
+        "bytes",
+        "certificates",
+        "changed",
+        "connection_id",
+        "connections",
+        "count",
+        "dsn_host",
+        "due_in_s",
+        "effect",
+        "error",
+        "error_text",
+        "exit_status",
+        "files",
+        "findings",
+        "frames",
+        "from_version",
+        "kind",
+        "key_id",
+        "limit",
+        "logger",
+        "lost",
+        "message_type",
+        "messages",
+        "migration",
+        "migrations",
+        "node",
+        "note",
+        "oldest_s",
+        "open_tasks",
+        "outcome",
+        "owner",
+        "path",
+        "peer",
+        "pid",
+        "port",
+        "quarantine_id",
+        "reason",
+        "reference",
+        "registry",
+        "revision",
+        "seconds",
+        "sha256",
+        "signal",
+        "status",
+        "task_id",
+        "text",
+        "time_out_s",
+        "to_version",
+        "token_id",
+        "url",
+        "version",
+        "waiting",
+        "where",
+        "workers",
+    }
+)
+_SIXTEEN_DIGITS = re.compile(r"(?<!\d)\d{16}(?!\d)")
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def looks_like_nik(digits: str) -> bool:
+    """Tell whether 16 digits have the shape of a NIK or KK number: a province and a day and month (domain B.1)."""
+    province, day, month = int(digits[:2]), int(digits[6:8]), int(digits[8:10])
+    return 11 <= province <= 96 and 1 <= (day - 40 if day > 40 else day) <= 31 and 1 <= month <= 12  # noqa: PLR2004
+
+
+def mask(value: Any) -> Any:  # noqa: ANN401, PLR0911 - any value may be logged; one line a type
+    """Return `value` with everything personal masked."""
+    if isinstance(value, Personal):
+        return MASK
+    if isinstance(value, str):
+        return _SIXTEEN_DIGITS.sub(lambda m: MASK if looks_like_nik(m[0]) else m[0], value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, dict):
+        return {str(k): mask(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [mask(v) for v in value]
+    if value is None or isinstance(value, int | float | bool):
+        return value
+    return mask(str(value))
+
+
+def _masked(_logger: object, _name: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    return {key: mask(value) if key in FIELDS else MASK for key, value in event.items() if value is not None}
+
+
+def _exception(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    info = event.pop("exc_info", None)
+    error = info if isinstance(info, BaseException) else sys.exc_info()[1] if info else None
+    if error is not None:
+        event.update(describe(error))
+    return event
+
+
+def describe(error: BaseException) -> dict[str, str]:
+    """Return what may be said of an exception: its type, its place in the code, and our own text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    said = {"error": type(error).__name__}
+    if frames:
+        said["where"] = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno} {frames[-1].name}"
+    if isinstance(error, ProcotError):
+        said["error_text"] = str(error)
+    return said
+
+
+def _first_things_first(_logger: object, _name: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    head = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
+    return {**head, **event}
+
+
+class _LibraryHandler(logging.Handler):
+    """Other people's log lines: the unformatted template only, since arguments may hold anything."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = record.levelname.lower()
+        name = level if level in _LEVELS else "error"
+        fields: dict[str, Any] = {"logger": record.name, "text": str(record.msg)[:200]}
+        if record.exc_info and record.exc_info[1]:
+            fields |= describe(record.exc_info[1])
+            fields.pop("error_text", None)
+        getattr(structlog.get_logger(), name)("library.log", **fields)
+
+
+def configure(*, level: str, file: Path | None = None, stream: TextIO | None = None) -> None:
+    """Send logs to `file`, else to `stream`, else to stderr. Called once, before anything logs."""
+    target = file.open("a", encoding="utf-8", buffering=1) if file else stream or sys.stderr
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _exception,
+            _masked,
+            _first_things_first,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(file=target),
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [_LibraryHandler()]
+    root.setLevel(max(_LEVELS[level], logging.WARNING))

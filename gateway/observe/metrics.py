@@ -1,0 +1,87 @@
+"""Prometheus metrics: every counter of the gateway in one object, so that tests and processes have their own.
+
+Label values are bounded: codes, kinds, states and configured facilities; never ids, never people.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_JOURNEY_S = (0.05, 0.1, 0.25, 0.5, 1, 5, 30, 60, 300, 1800, 3600, 14400, 86400)
+
+
+class Metrics:
+    """All metrics of one gateway. It is also the observer of the MLLP server."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.connections = Gauge("procot_mllp_connections", "Open MLLP connections", registry=registry)
+        self.closed = Counter("procot_mllp_closed_total", "MLLP connections closed", ["reason"], registry=registry)
+        self.frames = Counter("procot_mllp_frames_total", "Frames received", registry=registry)
+        self.frame_bytes = Counter("procot_mllp_received_bytes_total", "Bytes in frames received", registry=registry)
+        self.refused = Counter("procot_mllp_refused_total", "Frames or peers refused", ["reason"], registry=registry)
+        self.answers = Counter("procot_mllp_answers_total", "Answers written", registry=registry)
+        self.messages = Counter(
+            "procot_messages_total", "Messages answered", ["transport", "code", "effect"], registry=registry
+        )
+        self.findings = Counter("procot_findings_total", "Problems told to senders", ["code"], registry=registry)
+        self.replays = Counter("procot_replays_total", "Messages answered from the inbox again", registry=registry)
+        self.quarantined = Counter("procot_quarantined_total", "Messages quarantined", ["reason"], registry=registry)
+        self.answer_seconds = Histogram(
+            "procot_answer_seconds", "Frame complete to answer ready", buckets=_LATENCY_S, registry=registry
+        )
+        self.commits = Counter("procot_inbox_commits_total", "Group commits of the inbox", registry=registry)
+        self.batch = Histogram(
+            "procot_inbox_batch_messages", "Messages in one commit", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+            registry=registry,
+        )  # fmt: skip
+        self.store_errors = Counter("procot_store_errors_total", "Commits that failed", registry=registry)
+        self.steps = Counter("procot_steps_total", "Tasks worked on", ["step", "outcome"], registry=registry)
+        self.step_seconds = Histogram(
+            "procot_step_seconds", "Time in a step", ["step"], buckets=_LATENCY_S, registry=registry
+        )
+        self.moves = Counter("procot_births_moved_total", "Births that reached a state", ["state"], registry=registry)
+        self.journey = Histogram(
+            "procot_journey_seconds", "First message to certificate at the hospital", buckets=_JOURNEY_S,
+            registry=registry,
+        )  # fmt: skip
+        self.open_tasks = Gauge("procot_open_tasks", "Tasks not done", ["kind"], registry=registry)
+        self.overdue = Gauge("procot_births_overdue", "Births whose wait has timed out", ["owner"], registry=registry)
+        self.http = Counter("procot_http_requests_total", "HTTP requests", ["route", "status"], registry=registry)
+        self.callbacks = Counter("procot_callbacks_total", "Registry callbacks", ["outcome"], registry=registry)
+
+    def exposition(self) -> bytes:
+        """Return the metrics in Prometheus text format."""
+        return generate_latest(self.registry)
+
+    def committed(self, messages: int) -> None:
+        """Count one commit of the inbox."""
+        self.commits.inc()
+        self.batch.observe(messages)
+
+    def commit_failed(self) -> None:
+        """Count one failed commit of the inbox."""
+        self.store_errors.inc()
+
+    def connection_opened(self) -> None:
+        """Count an accepted connection."""
+        self.connections.inc()
+
+    def connection_closed(self, reason: str) -> None:
+        """Count a closed connection."""
+        self.connections.dec()
+        self.closed.labels(reason).inc()
+
+    def frame_received(self, size: int) -> None:
+        """Count a complete frame."""
+        self.frames.inc()
+        self.frame_bytes.inc(size)
+
+    def frame_refused(self, reason: str) -> None:
+        """Count a frame or peer turned away."""
+        self.refused.labels(reason).inc()
+
+    def answer_sent(self, _size: int) -> None:
+        """Count an answer written."""
+        self.answers.inc()

@@ -1,0 +1,71 @@
+"""What a step may use. Built once by gateway.app, read by all steps, changed by none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import datetime as dt
+    import random
+    from collections.abc import Callable, Mapping
+
+    from gateway.config import Config
+    from gateway.contract.facility import FacilityProfile
+    from gateway.contract.ports import HospitalAdapter, RegistryAdapter
+    from gateway.evidence.keys import Keyring
+    from gateway.mllp.client import ClientPool
+    from gateway.observe.metrics import Metrics
+    from gateway.store.database import Database
+
+
+class Rules(Protocol):
+    """What judging a birth needs: a running gateway has it, and so has the command line."""
+
+    @property
+    def config(self) -> Config:
+        """The configuration."""
+        ...
+
+    @property
+    def metrics(self) -> Metrics:
+        """Where moves are counted."""
+        ...
+
+    @property
+    def clock(self) -> Callable[[], dt.datetime]:
+        """The present moment, UTC."""
+        ...
+
+    def facility(self, code: str) -> FacilityProfile:
+        """Return a facility's profile. Raises LookupError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts of one gateway."""
+
+    config: Config
+    database: Database
+    registry: RegistryAdapter
+    hospitals: Mapping[str, HospitalAdapter]
+    facilities: Mapping[str, FacilityProfile]
+    keyring: Keyring
+    listeners: ClientPool
+    metrics: Metrics
+    clock: Callable[[], dt.datetime]
+    rng: random.Random
+    public_url: Callable[[], str]
+
+    def facility(self, code: str) -> FacilityProfile:
+        """Return a facility's profile. Raises LookupError where it was taken out of the configuration."""
+        return known(self.facilities, code)
+
+
+def known(facilities: Mapping[str, FacilityProfile], code: str) -> FacilityProfile:
+    """Return a configured facility. Raises LookupError."""
+    try:
+        return facilities[code]
+    except KeyError:
+        raise LookupError(f"facility {code!r} is not configured any more; put its [[facility]] block back") from None

@@ -1,0 +1,178 @@
+"""The door: a frame comes in, its verdict is made, the inbox keeps it, and only then it is answered (steps 1 to 4).
+
+Whatever happens there is one answer: to a poisoned message AR, to a message that could not be kept AR/CR so that the
+sender keeps it, to a repeated one the stored answer byte for byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from gateway.contract.finding import Finding
+from gateway.contract.lifecycle import State
+from gateway.contract.ports import Effect
+from gateway.errors import StoreUnavailableError
+from gateway.hl7.location import Location
+from gateway.pipeline.draft import dump
+from gateway.pipeline.verdict import Verdict, in_view_of
+from gateway.store.inbox import Kept, Quarantined, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
+
+    from gateway.observe.metrics import Metrics
+    from gateway.pipeline.answer import Answer, Answerer
+    from gateway.pipeline.verdict import Judge
+    from gateway.store.inbox import Baby, Inbox
+
+_log = structlog.get_logger()
+_MSH_10 = Location("MSH", 1, 10)
+_UPDATES = (Effect.AMEND, Effect.CANCEL, Effect.DISCHARGE)
+
+
+def content_digest(raw: bytes) -> bytes:
+    """Return the SHA-256 of a message without MSH-7: a sender's repeat may bear a new time (domain A.6)."""
+    end = raw.find(b"\r")
+    head, rest = (raw, b"") if end < 0 else (raw[:end], raw[end:])
+    fields = head.split(head[3:4]) if len(head) > 3 else [head]  # noqa: PLR2004 - MSH and its separator
+    if len(fields) > 6:  # noqa: PLR2004 - MSH-7 is the seventh part
+        fields[6] = b""
+    return hashlib.sha256(b"|".join(fields) + rest).digest()
+
+
+class _Incoming:
+    """One message between verdict and commit."""
+
+    __slots__ = ("_answerer", "answer", "asks_about", "effect", "findings", "peer", "raw", "size", "started", "verdict")
+
+    def __init__(self, raw: bytes, peer: str, verdict: Verdict, answerer: Answerer) -> None:
+        self.raw = raw
+        self.size = len(raw)
+        self.peer = peer
+        self.verdict = verdict
+        self.started = time.perf_counter()
+        self.findings: Sequence[Finding] = verdict.findings
+        self.effect = Effect.NONE
+        self.answer: Answer | None = None
+        self._answerer = answerer
+        draft = verdict.draft
+        self.asks_about: Baby | None = None
+        if draft and draft.effect in _UPDATES and draft.medical_record and verdict.facility:
+            self.asks_about = (verdict.facility.code, draft.medical_record)
+
+    def row(self, known_state: str | None) -> Row | Quarantined:
+        """Decide with what the store knows of the baby, and build the answer that is kept beside the bytes."""
+        verdict = self.verdict
+        self.effect, self.findings = in_view_of(verdict, State(known_state) if known_state else None)
+        answer = self.answer = self._answerer.answer(verdict, self.findings)
+        header, facility = verdict.header, verdict.facility
+        if header is None or facility is None or any(f.entry.answer == "reject" for f in self.findings):
+            reason = self.findings[0].code if self.findings else "MSH_UNREADABLE"
+            return Quarantined(self.peer, reason, self.raw, answer.accept)
+        draft = verdict.draft if self.effect is not Effect.NONE else None
+        return Row(
+            facility=facility.code,
+            application=header.application_code,
+            control_id=header.control_id,
+            event=verdict.event,
+            peer=self.peer,
+            raw=self.raw,
+            digest=hashlib.sha256(self.raw).digest(),
+            content_digest=content_digest(self.raw),
+            answer=answer.accept,
+            application_answer=answer.application or None,
+            answer_code=answer.code,
+            effect=self.effect.value,
+            medical_record=draft.medical_record if draft else "",
+            draft=dump(draft) if draft else None,
+            findings=json.dumps([f.as_dict() for f in self.findings]) if self.findings else "[]",
+        )
+
+
+class Intake:
+    """Takes frames from any transport."""
+
+    def __init__(self, *, judge: Judge, answerer: Answerer, inbox: Inbox, metrics: Metrics) -> None:
+        self._judge = judge
+        self._answerer = answerer
+        self._inbox = inbox
+        self._metrics = metrics
+
+    def take(
+        self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] = frozenset(), transport: str = "mllp"
+    ) -> asyncio.Future[Sequence[bytes]]:
+        """Return a future of the answers to one message. Submissions keep the order of the calls."""
+        out: asyncio.Future[Sequence[bytes]] = asyncio.get_running_loop().create_future()
+        try:
+            verdict = self._judge.evaluate(raw, peer=peer, certificate_names=certificate_names)
+        except Exception:  # noqa: BLE001 - one poisoned message must not hurt the others, nor go unanswered
+            _log.exception("message.poisoned", bytes=len(raw), peer=peer)
+            verdict = Verdict(findings=[Finding("INTERNAL", Location("MSH"))])
+        incoming = _Incoming(raw, peer, verdict, self._answerer)
+        kept = self._inbox.submit(incoming)
+        kept.add_done_callback(lambda done: self._resolve(incoming, done, out, transport))
+        return out
+
+    def _resolve(
+        self, incoming: _Incoming, kept: asyncio.Future[Kept], out: asyncio.Future[Sequence[bytes]], transport: str
+    ) -> None:
+        if out.done() or kept.cancelled():
+            out.cancel()
+            return
+        error = kept.exception()
+        if isinstance(error, StoreUnavailableError):
+            answer = self._answerer.refuse(incoming.verdict, Finding("STORE_UNAVAILABLE", Location("MSH")))
+            self._log(incoming, answer.code, transport, note="not kept")
+            out.set_result(answer.frames)
+        elif error is not None:
+            out.set_exception(error)
+        else:
+            out.set_result(self._answer(incoming, kept.result(), transport))
+
+    def _answer(self, incoming: _Incoming, kept: Kept, transport: str) -> Sequence[bytes]:
+        answer = incoming.answer
+        assert answer is not None  # noqa: S101 - row() was called before the commit
+        before, row = kept.before, kept.row
+        if before is None:
+            self._log(incoming, answer.code, transport, message_id=kept.message_id)
+            if isinstance(row, Quarantined):
+                self._metrics.quarantined.labels(row.reason).inc()
+            return answer.frames
+        assert isinstance(row, Row)  # noqa: S101 - only rows have keys
+        if row.digest != before.digest and row.content_digest != before.content_digest:
+            refusal = self._answerer.refuse(incoming.verdict, Finding("CONTROL_ID_REUSED", _MSH_10))
+            self._log(incoming, refusal.code, transport, note="control id reused")
+            return refusal.frames
+        self._metrics.replays.inc()
+        self._log(incoming, answer.code, transport, note="replay")
+        return tuple(part for part in (before.answer, before.application_answer) if part)
+
+    def _log(
+        self, incoming: _Incoming, code: str, transport: str, *, note: str | None = None, message_id: int | None = None
+    ) -> None:
+        seconds = time.perf_counter() - incoming.started
+        self._metrics.answer_seconds.observe(seconds)
+        self._metrics.messages.labels(transport, code, incoming.effect.value).inc()
+        for finding in incoming.findings:
+            self._metrics.findings.labels(finding.code).inc()
+        header = incoming.verdict.header
+        _log.info(
+            "message.answered",
+            message_id=message_id,
+            facility=incoming.verdict.facility.code if incoming.verdict.facility else None,
+            control_id=header.control_id if header else None,
+            message_type=incoming.verdict.event or None,
+            effect=incoming.effect.value,
+            code=code,
+            findings=[f.code for f in incoming.findings] or None,
+            bytes=incoming.size,
+            duration_ms=round(seconds * 1000, 2),
+            note=note,
+        )

@@ -1,0 +1,147 @@
+"""What a person may do to a birth: hold it, let it go on, try again, cancel. Each is an event with an actor."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gateway.contract.lifecycle import IN_FLIGHT, State
+from gateway.errors import IllegalMoveError
+from gateway.observe.metrics import Metrics
+from gateway.pipeline.context import known
+from gateway.pipeline.rejudge import go, rejudge
+from gateway.store import births, outbound, queue, submissions
+from gateway.store.births import Why
+from gateway.store.queue import Kind
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Callable
+
+    from gateway.config import Config
+    from gateway.contract.facility import FacilityProfile
+    from gateway.store.births import Birth
+    from gateway.store.database import Connection, Database
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where a person works: the store, the rules, who it is and why. It satisfies pipeline.context.Rules."""
+
+    database: Database
+    config: Config
+    actor: str
+    reason: str
+    metrics: Metrics = field(default_factory=Metrics)
+    clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
+
+    def facility(self, code: str) -> FacilityProfile:
+        """Return a facility's profile. Raises LookupError."""
+        return known({facility.code: facility for facility in self.config.facility}, code)
+
+    def why(self, step: str, detail: dict[str, Any] | None = None) -> Why:
+        """Return the words of the event row."""
+        return Why(self.actor, step, self.reason, detail=detail or {})
+
+
+# What a person may take responsibility for. A name or data that are missing cannot be waved through.
+_RELEASABLE = (State.REVIEW, State.AWAIT_FORM)
+
+
+async def hold(desk: Desk, birth_id: uuid.UUID) -> State:
+    """Stop a birth before its next step. What is under way ends first. Raises LookupError, IllegalMoveError."""
+    async with desk.database.transaction() as connection:
+        birth = await births.lock(connection, birth_id)
+        if birth.state in IN_FLIGHT:
+            raise IllegalMoveError(
+                f"the registry has this birth ({birth.state.value}); it can be held when it answered"
+            )
+        await births.set_held(connection, birth, held=True)
+        await queue.drop(connection, birth.id, Kind.CHECK, Kind.SEAL, Kind.SUBMIT, Kind.COLLECT)
+        await births.note(connection, birth, desk.why("hold"))
+        return birth.state
+
+
+async def release(desk: Desk, birth_id: uuid.UUID) -> State:
+    """Let a held birth go on, or take responsibility for what REVIEW or AWAIT_FORM waits for.
+
+    Raises LookupError, and IllegalMoveError where nothing can be released, saying what is missing.
+    """
+    async with desk.database.transaction() as connection:
+        birth = await births.lock(connection, birth_id)
+        if birth.held:
+            await births.set_held(connection, birth, held=False)
+            await births.note(connection, birth, desk.why("release"))
+            await _next_task(connection, birth)
+        elif birth.state in _RELEASABLE:
+            codes = frozenset(f["code"] for f in birth.findings if f["state"] == birth.state.value)
+            await births.set_accepted(connection, birth, birth.accepted | codes)
+            why = desk.why("release", {"accepted": sorted(codes)})
+            await rejudge(desk, connection, birth, why)
+        else:
+            raise IllegalMoveError(_what_instead(birth))
+        return birth.state
+
+
+async def retry(desk: Desk, birth_id: uuid.UUID) -> State:
+    """Try the step again at which a birth stopped or waits. Raises LookupError, IllegalMoveError."""
+    async with desk.database.transaction() as connection:
+        birth = await births.lock(connection, birth_id)
+        why = desk.why("retry")
+        if birth.state is State.DEAD_LETTER:
+            before = await births.state_before(connection, birth, State.DEAD_LETTER)
+            await births.move(connection, birth, before, why)
+        else:
+            await births.note(connection, birth, why)
+        if not await _next_task(connection, birth):
+            raise IllegalMoveError(_what_instead(birth))
+        return birth.state
+
+
+async def cancel(desk: Desk, birth_id: uuid.UUID) -> State:
+    """Withdraw a birth that did not leave the house. Raises LookupError, IllegalMoveError."""
+    async with desk.database.transaction() as connection:
+        birth = await births.lock(connection, birth_id)
+        if birth.submitted and birth.state is not State.REFUSED:
+            raise IllegalMoveError("the registry may have this birth; ask the office to withdraw or revoke it")
+        await go(desk, connection, birth, State.CANCELLED, desk.why("cancel"))
+        return birth.state
+
+
+async def _next_task(connection: Connection, birth: Birth) -> bool:
+    """Add (or make due) the task a birth's state waits for; False where it waits for a person."""
+    kinds = {
+        State.READY: Kind.CHECK,
+        State.SEALED: Kind.SUBMIT,
+        State.SUBMITTED: Kind.SUBMIT,
+        State.IN_PROCESS: Kind.POLL,
+    }
+    kind = kinds.get(birth.state)
+    if birth.state is State.ISSUED:
+        await _deliver_again(connection, birth)
+        return True
+    if kind is None:
+        return False
+    await queue.add(connection, kind, birth_id=birth.id, priority=birth.priority)
+    await queue.hurry(connection, birth.id, kind)
+    return True
+
+
+async def _deliver_again(connection: Connection, birth: Birth) -> None:
+    waiting = await outbound.waiting(connection, birth.id)
+    certificate = await submissions.certificate(connection, birth.id)
+    if certificate is not None and not certificate.document:
+        await queue.add(connection, Kind.COLLECT, birth_id=birth.id, priority=birth.priority)
+        await queue.hurry(connection, birth.id, Kind.COLLECT)
+    for number in waiting:
+        await queue.add(connection, Kind.DELIVER, birth_id=birth.id, outbound_id=number, priority=birth.priority)
+    await queue.hurry(connection, birth.id, Kind.DELIVER)
+
+
+def _what_instead(birth: Birth) -> str:
+    wanted = ", ".join(sorted(f["code"] for f in birth.findings if f["state"])) or "nothing of yours"
+    return (
+        f"the birth is {birth.state.value} and waits for {wanted}; "
+        "missing names and data come by A08/A31 from the hospital, decisions after issue by the office"
+    )

@@ -1,0 +1,43 @@
+"""Ask the registry how a case stands: callbacks may be lost, a poll finds the same truth (domain C.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.contract.lifecycle import IN_FLIGHT
+from gateway.contract.ports import RegistryStatus
+from gateway.errors import RegistryProtocolError
+from gateway.pipeline.retry import Pace
+from gateway.pipeline.settle import settle
+from gateway.store import births, queue
+
+if TYPE_CHECKING:
+    from gateway.pipeline.context import Context
+    from gateway.store.queue import Task
+
+
+async def run(context: Context, task: Task) -> None:
+    """Ask once; come back later while the registry is still at it."""
+    assert task.birth_id is not None  # noqa: S101 - a poll task is made with its birth
+    async with context.database.connection() as connection:
+        asked = await births.read(connection, task.birth_id)
+    outcome = None
+    if asked.state in IN_FLIGHT:
+        outcome = await context.registry.ask(
+            birth_id=str(asked.id), revision=asked.submitted, reference=asked.reference
+        )
+        if outcome.status is RegistryStatus.UNKNOWN:
+            raise RegistryProtocolError("the registry does not know a case that it had accepted")
+    async with context.database.transaction() as connection:
+        birth = await births.lock(connection, task.birth_id)
+        await queue.holds(connection, task)
+        if outcome is not None:
+            await settle(context, connection, birth, outcome, actor="registry", step="poll")
+        if birth.state in IN_FLIGHT:
+            settings = context.config.registry
+            pace = Pace(settings.poll_first_s, settings.poll_max_s)
+            await queue.postpone(
+                connection, task, delay_s=pace.delay(task.attempts + 1, context.rng), code="IN_PROCESS"
+            )
+        elif outcome is None or await queue.still_open(connection, task):
+            await queue.finish(connection, task)

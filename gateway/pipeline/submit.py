@@ -1,0 +1,85 @@
+"""Step 7: the sealed bytes go to the registry. The attempt is written before they leave.
+
+An attempt without an end means that the registry may have them. Then it is asked by our own id first, and only what it
+does not know is sent again: with the same bytes and the same idempotency key, never with a new one (domain F 96).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.contract.lifecycle import IN_FLIGHT, State
+from gateway.contract.ports import Outcome, RegistryStatus, Submission
+from gateway.errors import (
+    RegistryRefusedError,
+    RegistryUnavailableError,
+    RegistryUnknownOutcomeError,
+)
+from gateway.pipeline.settle import settle
+from gateway.store import births, queue, submissions
+from gateway.store.births import Why
+
+if TYPE_CHECKING:
+    from gateway.pipeline.context import Context
+    from gateway.store.queue import Task
+
+
+async def run(context: Context, task: Task) -> None:
+    """Submit a sealed birth and apply the registry's first answer."""
+    assert task.birth_id is not None  # noqa: S101 - a submit task is made with its birth
+    prepared = await _prepare(context, task)
+    if prepared is None:
+        return
+    submission, must_ask, attempt_id = prepared
+    outcome = await _outcome(context, submission, must_ask=must_ask, attempt_id=attempt_id)
+    async with context.database.transaction() as connection:
+        birth = await births.lock(connection, task.birth_id)
+        await queue.finish(connection, task)
+        await settle(context, connection, birth, outcome, actor="registry", step="submit")
+
+
+async def _prepare(context: Context, task: Task) -> tuple[Submission, bool, int] | None:
+    """Write down that the bytes are about to leave; None where there is nothing to send any more."""
+    assert task.birth_id is not None  # noqa: S101 - as above
+    async with context.database.transaction() as connection:
+        birth = await births.lock(connection, task.birth_id)
+        if birth.state is not State.SEALED and birth.state not in IN_FLIGHT:
+            await queue.finish(connection, task)
+            return None
+        await queue.holds(connection, task)
+        revision = birth.revision if birth.state is State.SEALED else birth.submitted
+        must_ask = await submissions.outcome_unknown(connection, birth.id, revision)
+        submission = await submissions.sealed(connection, birth.id, revision)
+        attempt_id = await submissions.begin_attempt(connection, birth.id, revision)
+        if birth.state is State.SEALED:
+            await births.move(connection, birth, State.SUBMITTED, Why("gateway", "submit", "sent to the registry"))
+            context.metrics.moves.labels(State.SUBMITTED.value).inc()
+        return submission, must_ask, attempt_id
+
+
+async def _outcome(context: Context, submission: Submission, *, must_ask: bool, attempt_id: int) -> Outcome:
+    result = "unknown"
+    try:
+        if must_ask:
+            found = await context.registry.ask(birth_id=submission.birth_id, revision=submission.revision, reference="")
+            if found.status is not RegistryStatus.UNKNOWN:
+                result = "found"
+                return found
+        outcome = await context.registry.submit(submission)
+        result = "answered"
+    except RegistryRefusedError as refusal:
+        result = "refused"
+        return Outcome(
+            submission.birth_id, submission.revision, RegistryStatus.REFUSED, reason=refusal.reason, text=str(refusal)
+        )
+    except RegistryUnavailableError:
+        result = "unknown" if must_ask else "unavailable"
+        raise
+    except RegistryUnknownOutcomeError:
+        raise
+    else:
+        return outcome
+    finally:
+        if result != "answered":
+            async with context.database.connection() as connection:
+                await submissions.end_attempt(connection, attempt_id, result)

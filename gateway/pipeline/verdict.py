@@ -1,0 +1,194 @@
+"""The verdict on one message: who sends, what it means, what is wrong with it. No I/O, nothing stored.
+
+The order is fixed (docs/architecture, steps 2 and 3): charset, lexer, envelope, sender, structure, mapping, rules. The
+first step that ends in a rejection ends the walk, since what follows would judge what was not understood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from gateway.contract.finding import Finding
+from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, State
+from gateway.contract.ports import Draft, Effect
+from gateway.contract.revision import may_open
+from gateway.errors import Hl7SyntaxError
+from gateway.hl7.charset import decode
+from gateway.hl7.header import Header, read_header, salvage_header
+from gateway.hl7.location import Location
+from gateway.hl7.message import parse_message
+from gateway.verify.content import judge
+from gateway.verify.envelope import check_envelope
+from gateway.verify.policy import load_policy
+from gateway.verify.sender import check_sender
+from gateway.verify.structure import check_structure
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from gateway.contract.facility import FacilityProfile
+    from gateway.contract.ports import HospitalAdapter
+    from gateway.hl7.message import Message
+
+# What an update may change; for an unknown baby these depend on whether it looks like a newborn.
+_UPDATES = (Effect.AMEND, Effect.CANCEL, Effect.DISCHARGE)
+_PID_3 = Location("PID", 1, 3)
+_YOUNG_DAYS = 60  # the term of registration (domain B.7)
+
+
+@dataclass(slots=True)
+class Verdict:
+    """All that was found out about one message without asking the store."""
+
+    codec: str = "utf-8"
+    header: Header | None = None
+    facility: FacilityProfile | None = None
+    draft: Draft | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def rejected(self) -> bool:
+        """Whether it cannot be processed at all: AR or CR."""
+        return any(f.entry.answer == "reject" for f in self.findings)
+
+    @property
+    def erroneous(self) -> bool:
+        """Whether the hospital must send a corrected message: AE."""
+        return any(f.severity == "E" for f in self.findings)
+
+    @property
+    def effect(self) -> Effect:
+        """What it means for a birth."""
+        return self.draft.effect if self.draft and not self.rejected else Effect.NONE
+
+    @property
+    def event(self) -> str:
+        """Type and trigger event, `ADT^A01`."""
+        return f"{self.header.message_code}^{self.header.event}" if self.header else ""
+
+
+class Judge:
+    """Makes verdicts with the configured facilities, adapters and clock."""
+
+    def __init__(
+        self,
+        *,
+        facilities: Mapping[str, FacilityProfile],
+        hospitals: Mapping[str, HospitalAdapter],
+        clock: Callable[[], dt.datetime],
+        test_messages: Literal["accept", "reject"],
+        require_form: bool,
+        segment_limit: int,
+    ) -> None:
+        self._facilities = facilities
+        self._hospitals = hospitals
+        self._clock = clock
+        self._test_messages = test_messages
+        self._require_form = require_form
+        self._segment_limit = segment_limit
+        self._policy = load_policy()
+
+    def evaluate(self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] = frozenset()) -> Verdict:
+        """Return the verdict on the bytes of one message."""
+        decoded = decode(raw)
+        verdict = Verdict(codec=decoded.codec)
+        try:
+            message = parse_message(decoded.text.replace("\0", ""), limit=self._segment_limit)
+        except Hl7SyntaxError:
+            verdict.header = salvage_header(decoded.text)
+            verdict.findings.append(Finding("MSH_UNREADABLE", Location("MSH")))
+            return verdict
+        header = verdict.header = read_header(message)
+        facility = verdict.facility = self._facilities.get(header.facility_code)
+        if facility and decoded.doubtful and facility.charset != "cp1252":
+            decoded = decode(raw, fallback=facility.charset)
+            message, verdict.codec = parse_message(decoded.text.replace("\0", "")), decoded.codec
+        verdict.findings += check_envelope(header, test_messages=self._test_messages)
+        verdict.findings += check_sender(header, facility, peer=peer, certificate_names=certificate_names)
+        if facility is not None and not verdict.rejected and not _is_test(verdict.findings):
+            self._understand(verdict, message, facility)
+        return verdict
+
+    def _understand(self, verdict: Verdict, message: Message, facility: FacilityProfile) -> None:
+        assert verdict.header is not None  # noqa: S101 - set by the caller
+        now = self._clock()
+        draft = self._hospitals[facility.adapter].draft(message, facility, now=now)
+        if draft.effect is Effect.NONE:
+            return
+        verdict.draft = draft
+        verdict.findings += check_structure(message, verdict.header, self._policy)
+        if not draft.medical_record:
+            verdict.findings.append(Finding("MEDICAL_RECORD_MISSING", _PID_3))
+        elif draft.record is not None and draft.effect is not Effect.CANCEL:
+            judgement = judge(
+                draft.record,
+                draft.places,
+                facility=facility,
+                now=now,
+                require_form=self._require_form,
+                adapter_findings=draft.findings,
+            )
+            verdict.findings = _without_doubles(verdict.findings, judgement.findings)
+
+
+def _without_doubles(structural: list[Finding], judged: Sequence[Finding]) -> list[Finding]:
+    """Join both lists; where both speak of one field, the rule's finding says more than the structure's."""
+    places = {_field(f) for f in judged}
+    return [f for f in structural if _field(f) not in places or f.place is None] + list(judged)
+
+
+def _field(finding: Finding) -> tuple[str, int, int] | None:
+    place = finding.place
+    return (place.segment, place.sequence, place.field) if place else None
+
+
+def _is_test(findings: list[Finding]) -> bool:
+    return any(f.code == "TEST_MESSAGE" for f in findings)
+
+
+def in_view_of(verdict: Verdict, state: State | None) -> tuple[Effect, list[Finding]]:
+    """Return effect and findings, now that the store told whether this baby is known (None: it is not).
+
+    An update brings only what it changes: what it does not mention is not missing. After issue, and while the
+    registry has the case, the sender is told that a person decides (domain F 18, 19, 23, 24).
+    """
+    draft = verdict.draft
+    effect = verdict.effect
+    if draft is None or not draft.medical_record:
+        return Effect.NONE, verdict.findings
+    if effect not in _UPDATES:
+        return effect, verdict.findings
+    if state is None:
+        return _unknown_baby(verdict, draft, verdict.facility)
+    said = [f for f in verdict.findings if f.place is None or f.place in set(draft.places.values())]
+    return effect, said + _late_change(effect, state)
+
+
+def _unknown_baby(verdict: Verdict, draft: Draft, facility: FacilityProfile | None) -> tuple[Effect, list[Finding]]:
+    """Judge an update for somebody we do not know: it opens a birth, or says so, or is not our business."""
+    if draft.effect is Effect.AMEND and may_open(draft):
+        if facility is not None and facility.update_creates:
+            return Effect.OPEN, verdict.findings
+        return Effect.NONE, [Finding("BIRTH_UNKNOWN", _PID_3)]
+    if draft.effect is Effect.CANCEL and _is_young(draft):
+        return Effect.NONE, [Finding("BIRTH_UNKNOWN", _PID_3)]
+    return Effect.NONE, []
+
+
+def _is_young(draft: Draft) -> bool:
+    """Whether the patient was born so shortly before the message that it may be about a birth we should know."""
+    born = draft.record.child.born_on if draft.record else None
+    return born is not None and draft.sent_at is not None and 0 <= (draft.sent_at.date() - born).days <= _YOUNG_DAYS
+
+
+def _late_change(effect: Effect, state: State) -> list[Finding]:
+    if effect is Effect.DISCHARGE:
+        return []
+    if state in CERTIFIED:
+        return [Finding("ALREADY_ISSUED" if effect is Effect.AMEND else "CANCEL_AFTER_ISSUE", _PID_3)]
+    if state in IN_FLIGHT:
+        return [Finding("IN_PROCESS_CHANGE", _PID_3)]
+    return []

@@ -1,0 +1,337 @@
+"""Births in the store: read one under lock, keep a revision, move it through the life cycle with an event row.
+
+Every write here happens in the caller's transaction, beside the task that caused it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gateway.contract.lifecycle import WAITS, State, check_move
+from gateway.contract.record import BirthRecord
+from gateway.errors import IllegalMoveError
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Sequence
+
+    import asyncpg
+
+    from gateway.store.database import Connection
+
+
+@dataclass(slots=True)
+class Birth:
+    """A birth as the store has it. `findings` are stored forms (contract.finding.Finding.as_dict)."""
+
+    id: uuid.UUID
+    facility: str
+    medical_record: str
+    state: State
+    revision: int
+    record: BirthRecord
+    findings: list[dict[str, Any]]
+    accepted: frozenset[str]
+    held: bool
+    twin_group: uuid.UUID | None
+    priority: int
+    reference: str
+    submitted: int
+    first_message_id: int
+    told_at: dt.datetime | None
+    received_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Who moved a birth, in which step, and why: the words of the event row."""
+
+    actor: str
+    step: str
+    reason: str = ""
+    message_id: int | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+_COLUMNS = """id, facility, medical_record, state, revision, record, findings, accepted, held, twin_group, priority,
+              reference, submitted, first_message_id, told_at, received_at"""
+
+
+def _birth(row: asyncpg.Record) -> Birth:
+    return Birth(
+        id=row["id"],
+        facility=row["facility"],
+        medical_record=row["medical_record"],
+        state=State(row["state"]),
+        revision=row["revision"],
+        record=BirthRecord.model_validate(row["record"]),
+        findings=row["findings"],
+        accepted=frozenset(row["accepted"]),
+        held=row["held"],
+        twin_group=row["twin_group"],
+        priority=row["priority"],
+        reference=row["reference"],
+        submitted=row["submitted"],
+        first_message_id=row["first_message_id"],
+        told_at=row["told_at"],
+        received_at=row["received_at"],
+    )
+
+
+async def lock(connection: Connection, birth_id: uuid.UUID) -> Birth:
+    """Return a birth, locked until the transaction ends. Raises LookupError."""
+    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM births WHERE id = $1 FOR UPDATE", birth_id)  # noqa: S608
+    if row is None:
+        raise LookupError("no such birth")
+    return _birth(row)
+
+
+async def lock_by_record_number(connection: Connection, facility: str, medical_record: str) -> Birth | None:
+    """Return the birth of a baby's record number, locked; and keep others from opening it meanwhile."""
+    await connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended($1 || chr(31) || $2, 0))", facility, medical_record
+    )
+    row = await connection.fetchrow(
+        f"SELECT {_COLUMNS} FROM births WHERE facility = $1 AND medical_record = $2 FOR UPDATE",  # noqa: S608
+        facility,
+        medical_record,
+    )
+    return _birth(row) if row else None
+
+
+async def read(connection: Connection, birth_id: uuid.UUID) -> Birth:
+    """Return a birth without locking it. Raises LookupError."""
+    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM births WHERE id = $1", birth_id)  # noqa: S608
+    if row is None:
+        raise LookupError("no such birth")
+    return _birth(row)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What a birth is found by, derived from its record."""
+
+    mother_key: bytes | None
+    born_at: dt.datetime | None
+    deadline: dt.date | None
+
+
+async def open_birth(
+    connection: Connection,
+    *,
+    record: BirthRecord,
+    keys: Keys,
+    message_id: int,
+    received_at: dt.datetime,
+    twin_group: uuid.UUID | None,
+) -> Birth:
+    """Create a birth in RECEIVED with revision 1."""
+    birth = Birth(
+        id=uuid.uuid4(),
+        facility=record.facility.code,
+        medical_record=record.child.medical_record.reveal(),
+        state=State.RECEIVED,
+        revision=1,
+        record=record,
+        findings=[],
+        accepted=frozenset(),
+        held=False,
+        twin_group=twin_group,
+        priority=5,
+        reference="",
+        submitted=0,
+        first_message_id=message_id,
+        told_at=None,
+        received_at=received_at,
+    )
+    await connection.execute(
+        """INSERT INTO births (id, facility, medical_record, state, revision, record, mother_key, born_at, twin_group,
+                               deadline, wait_until, first_message_id, received_at)
+           VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9, now() + $10, $11, $12)""",
+        birth.id,
+        birth.facility,
+        birth.medical_record,
+        birth.state.value,
+        record.model_dump(mode="json"),
+        keys.mother_key,
+        keys.born_at,
+        twin_group,
+        keys.deadline,
+        WAITS[State.RECEIVED].after,
+        message_id,
+        received_at,
+    )
+    await _keep_revision(connection, birth, changed=(), why=Why("hospital", "assign", message_id=message_id))
+    await _event(connection, birth, None, Why("hospital", "assign", "birth notice received", message_id))
+    return birth
+
+
+async def revise(
+    connection: Connection, birth: Birth, record: BirthRecord, *, keys: Keys, changed: Sequence[str], why: Why
+) -> None:
+    """Keep a new revision of the record; the state is decided afterwards."""
+    birth.revision += 1
+    birth.record = record
+    await connection.execute(
+        """UPDATE births SET revision = $2, record = $3, mother_key = $4, born_at = $5, deadline = $6,
+                             updated_at = now() WHERE id = $1""",
+        birth.id,
+        birth.revision,
+        record.model_dump(mode="json"),
+        keys.mother_key,
+        keys.born_at,
+        keys.deadline,
+    )
+    await _keep_revision(connection, birth, changed=changed, why=why)
+
+
+async def _keep_revision(connection: Connection, birth: Birth, *, changed: Sequence[str], why: Why) -> None:
+    await connection.execute(
+        """INSERT INTO revisions (birth_id, revision, message_id, actor, record, changed)
+           VALUES ($1, $2, $3, $4, $5, $6)""",
+        birth.id,
+        birth.revision,
+        why.message_id,
+        why.actor,
+        birth.record.model_dump(mode="json"),
+        list(changed),
+    )
+
+
+async def move(connection: Connection, birth: Birth, to: State, why: Why) -> bool:
+    """Move a locked birth and write the event. False (and nothing written) where it is there already.
+
+    Raises IllegalMoveError for a move the life cycle does not have.
+    """
+    if birth.state is to:
+        return False
+    check_move(birth.state, to)
+    wait = WAITS.get(to)
+    moved = await connection.fetchval(
+        """UPDATE births SET state = $3, updated_at = now(), overdue_since = NULL, wait_until = now() + $4
+           WHERE id = $1 AND state = $2 RETURNING id""",
+        birth.id,
+        birth.state.value,
+        to.value,
+        wait.after if wait else None,
+    )
+    if moved is None:
+        raise IllegalMoveError(f"birth {birth.id} is not {birth.state.value} any more")
+    before, birth.state = birth.state, to
+    await _event(connection, birth, before, why)
+    return True
+
+
+async def state_before(connection: Connection, birth: Birth, state: State) -> State:
+    """Return where a birth was before it last came to `state`."""
+    before: str | None = await connection.fetchval(
+        """SELECT from_state FROM events WHERE birth_id = $1 AND to_state = $2 AND from_state <> $2
+           ORDER BY id DESC LIMIT 1""",
+        birth.id,
+        state.value,
+    )
+    if before is None:
+        raise IllegalMoveError(f"nothing is known of birth {birth.id} before {state.value}")
+    return State(before)
+
+
+async def note(connection: Connection, birth: Birth, why: Why) -> None:
+    """Write an event that does not move the birth."""
+    await _event(connection, birth, birth.state, why)
+
+
+async def _event(connection: Connection, birth: Birth, before: State | None, why: Why) -> None:
+    await connection.execute(
+        """INSERT INTO events (birth_id, actor, step, from_state, to_state, reason, message_id, detail)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8)""",
+        birth.id,
+        why.actor,
+        why.step,
+        before.value if before else None,
+        birth.state.value,
+        why.reason,
+        why.message_id,
+        why.detail,
+    )
+
+
+async def set_findings(connection: Connection, birth: Birth, findings: list[dict[str, Any]]) -> None:
+    """Replace what is wrong with a birth now."""
+    birth.findings = findings
+    await connection.execute("UPDATE births SET findings = $2, updated_at = now() WHERE id = $1", birth.id, findings)
+
+
+async def set_priority(connection: Connection, birth: Birth, priority: int) -> None:
+    """Change how urgent a birth is (0 first) and hurry its open tasks."""
+    birth.priority = priority
+    await connection.execute("UPDATE births SET priority = $2 WHERE id = $1", birth.id, priority)
+    await connection.execute("UPDATE tasks SET priority = $2 WHERE birth_id = $1", birth.id, priority)
+
+
+async def set_accepted(connection: Connection, birth: Birth, codes: frozenset[str]) -> None:
+    """Keep which findings a person took responsibility for."""
+    birth.accepted = codes
+    await connection.execute("UPDATE births SET accepted = $2 WHERE id = $1", birth.id, sorted(codes))
+
+
+async def set_held(connection: Connection, birth: Birth, *, held: bool) -> None:
+    """Stop (or let go) a birth at its present step, by an operator's word."""
+    birth.held = held
+    await connection.execute("UPDATE births SET held = $2, updated_at = now() WHERE id = $1", birth.id, held)
+
+
+async def set_told_at(connection: Connection, birth: Birth, told_at: dt.datetime) -> None:
+    """Keep when the newest message that was applied had been written."""
+    birth.told_at = told_at
+    await connection.execute("UPDATE births SET told_at = $2 WHERE id = $1", birth.id, told_at)
+
+
+async def set_reference(connection: Connection, birth: Birth, reference: str) -> None:
+    """Keep the registry's own number of the case."""
+    birth.reference = reference
+    await connection.execute("UPDATE births SET reference = $2 WHERE id = $1", birth.id, reference)
+
+
+async def twin_of(
+    connection: Connection, *, mother_key: bytes, born_at: dt.datetime, facility: str, medical_record: str
+) -> tuple[uuid.UUID, uuid.UUID | None] | None:
+    """Return (birth id, twin group) of another birth of this mother within 24 hours (domain F 1, 2)."""
+    row = await connection.fetchrow(
+        """SELECT id, twin_group FROM births
+           WHERE mother_key = $1 AND born_at BETWEEN $2::timestamptz - interval '24 hours' AND $2 + interval '24 hours'
+             AND NOT (facility = $3 AND medical_record = $4) AND state <> 'CANCELLED'
+           ORDER BY received_at LIMIT 1 FOR UPDATE""",
+        mother_key,
+        born_at,
+        facility,
+        medical_record,
+    )
+    return (row["id"], row["twin_group"]) if row else None
+
+
+async def set_twin_group(connection: Connection, birth_id: uuid.UUID, group: uuid.UUID) -> None:
+    """Put a birth into a twin group."""
+    await connection.execute("UPDATE births SET twin_group = $2 WHERE id = $1", birth_id, group)
+
+
+async def overdue_counts(connection: Connection) -> dict[str, int]:
+    """Return how many births wait too long, by who has the next move."""
+    rows = await connection.fetch(
+        """SELECT state, count(*) AS n FROM births
+           WHERE overdue_since IS NOT NULL AND wait_until IS NOT NULL GROUP BY state"""
+    )
+    counts: dict[str, int] = {}
+    for row in rows:
+        owner = WAITS[State(row["state"])].owner
+        counts[owner] = counts.get(owner, 0) + row["n"]
+    return counts
+
+
+async def newly_overdue(connection: Connection) -> list[asyncpg.Record]:
+    """Mark births whose wait has timed out and return id, facility and state of the new ones."""
+    return await connection.fetch(
+        """UPDATE births SET overdue_since = now()
+           WHERE wait_until < now() AND overdue_since IS NULL RETURNING id, facility, state"""
+    )

@@ -1,0 +1,132 @@
+"""Connections to PostgreSQL: one pool, transactions, and foreign exceptions turned into ours at this edge.
+
+Nothing outside gateway.store imports asyncpg. Statements are run by `fetch`/`execute`, never by `prepare` alone: an
+unexecuted prepared statement keeps its backend in a transaction (docs/performance.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import structlog
+
+from gateway.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+Connection = asyncpg.pool.PoolConnectionProxy | asyncpg.Connection
+
+# What says "the database, not the data": connection trouble, read-only, full disk, shutdown, too many connections.
+UNAVAILABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what a backend killed in the middle of a query looks like
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.PostgresSystemError,
+)
+_RECYCLE_S = 300.0
+_log = structlog.get_logger()
+
+
+def as_unavailable(error: BaseException) -> StoreUnavailableError:
+    """Return our error for a foreign one; its text holds the kind only, since details may quote rows."""
+    return StoreUnavailableError(f"PostgreSQL is not available ({type(error).__name__}); nothing was kept")
+
+
+async def prepare_connection(connection: asyncpg.Connection) -> None:
+    """Make JSON columns plain Python data on both ways."""
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(name, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+async def connect(dsn: str, *, timeout_s: float) -> asyncpg.Connection:
+    """Open one connection. Raises StoreUnavailableError."""
+    try:
+        connection = await asyncpg.connect(
+            dsn, timeout=timeout_s, command_timeout=timeout_s, server_settings={"application_name": "procot"}
+        )
+        await prepare_connection(connection)
+    except UNAVAILABLE as error:
+        raise as_unavailable(error) from error
+    return connection
+
+
+class Database:
+    """A pool of connections to one DSN."""
+
+    def __init__(self, dsn: str, *, size: int, timeout_s: float) -> None:
+        self.dsn = dsn
+        self.timeout_s = timeout_s
+        self._size = size
+        self._pool: asyncpg.Pool | None = None
+
+    async def open(self) -> None:
+        """Connect. Raises StoreUnavailableError."""
+        try:
+            self._pool = await asyncpg.create_pool(
+                self.dsn,
+                min_size=1,
+                max_size=self._size,
+                timeout=self.timeout_s,
+                command_timeout=self.timeout_s,
+                max_inactive_connection_lifetime=_RECYCLE_S,
+                init=prepare_connection,
+                server_settings={"application_name": "procot"},
+            )
+        except UNAVAILABLE as error:
+            raise as_unavailable(error) from error
+
+    async def close(self) -> None:
+        """Close every connection, by force after a moment."""
+        if self._pool is None:
+            return
+        try:
+            await asyncio.wait_for(self._pool.close(), 5)
+        except (TimeoutError, *UNAVAILABLE):
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection. Raises StoreUnavailableError, also from within."""
+        if self._pool is None:
+            raise StoreUnavailableError("the store is not open")
+        try:
+            async with self._pool.acquire(timeout=self.timeout_s) as connection:
+                yield connection
+        except UNAVAILABLE as error:
+            raise as_unavailable(error) from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection within one transaction: all of it or nothing."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:  # noqa: ANN401 - SQL arguments
+        """Run one statement and return its rows."""
+        async with self.connection() as connection:
+            return await connection.fetch(sql, *arguments)
+
+    async def fetchrow(self, sql: str, *arguments: Any) -> asyncpg.Record | None:  # noqa: ANN401 - SQL arguments
+        """Run one statement and return its first row."""
+        async with self.connection() as connection:
+            return await connection.fetchrow(sql, *arguments)
+
+    async def writable(self) -> bool:
+        """Tell whether something could be kept right now."""
+        try:
+            async with self.connection() as connection:
+                return await connection.fetchval("SELECT NOT pg_is_in_recovery()") is True
+        except StoreUnavailableError:
+            return False

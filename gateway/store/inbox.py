@@ -1,0 +1,345 @@
+"""The inbox: keep, then promise. One statement and one COMMIT for all messages that are waiting (T1).
+
+Writer and senders meet at a future each: it resolves to the bytes to answer with, after the commit. No timer: the
+writer takes what waits whenever it is free. A row that PostgreSQL refuses never fails its neighbours; a database that
+is away fails everybody at once, so that senders keep their messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from gateway.errors import StoreUnavailableError
+from gateway.store.database import UNAVAILABLE, as_unavailable, connect
+from gateway.store.queue import CHANNEL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import asyncpg
+
+    from gateway.config import Limits
+
+_log = structlog.get_logger()
+_RECONNECT_PAUSE_S = 0.25
+
+Key = tuple[str, str, str]  # facility, application, control id: who said it, and which of theirs it is
+Baby = tuple[str, str]  # facility, medical record
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One message as it is kept. `effect` other than "none" gets its first task in the same statement."""
+
+    facility: str
+    application: str
+    control_id: str
+    event: str
+    peer: str
+    raw: bytes
+    digest: bytes
+    content_digest: bytes
+    answer: bytes
+    application_answer: bytes | None
+    answer_code: str
+    effect: str
+    medical_record: str
+    draft: str | None
+    findings: str
+
+    @property
+    def key(self) -> Key:
+        """What makes a message the same message."""
+        return (self.facility, self.application, self.control_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A message that gets AR or CR: kept raw with the reason, never counted as accepted."""
+
+    peer: str
+    reason: str
+    raw: bytes
+    answer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the inbox holds under a key already."""
+
+    digest: bytes
+    content_digest: bytes
+    answer: bytes
+    application_answer: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The result for one submission: its own row was kept (`before` None), or `before` was there already."""
+
+    message_id: int | None
+    before: Stored | None = None
+    row: Row | Quarantined | None = None
+
+
+class Submission(Protocol):
+    """A message on its way into the inbox."""
+
+    asks_about: Baby | None  # a baby whose state the answer depends on
+    size: int
+
+    def row(self, known_state: str | None) -> Row | Quarantined:
+        """Return what to keep, now that the baby's state is known (None: no such birth)."""
+        ...
+
+
+@dataclass(slots=True)
+class _Waiting:
+    submission: Submission
+    done: asyncio.Future[Kept]
+
+
+_INSERT = f"""
+WITH kept AS (
+    INSERT INTO messages (facility, application, control_id, event, peer, raw, digest, content_digest, answer,
+                          application_answer, answer_code, effect, medical_record, draft, findings)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[],
+                         $8::bytea[], $9::bytea[], $10::bytea[], $11::text[], $12::text[], $13::text[], $14::json[],
+                         $15::json[])
+    ON CONFLICT (facility, application, control_id) DO NOTHING
+    RETURNING id, facility, application, control_id, effect
+), first_task AS (
+    INSERT INTO tasks (kind, message_id) SELECT 'assign', id FROM kept WHERE effect <> 'none'
+)
+SELECT id, facility, application, control_id, (SELECT pg_notify('{CHANNEL}', '')) FROM kept
+"""  # noqa: S608 - a constant channel name
+_QUARANTINE = """
+INSERT INTO quarantine (peer, reason, raw, answer)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[])
+WHERE (SELECT count(*) FROM (SELECT 1 FROM quarantine LIMIT $5) AS q) < $5
+"""
+_STORED = """
+SELECT m.facility, m.application, m.control_id, m.id, m.digest, m.content_digest, m.answer, m.application_answer
+FROM unnest($1::text[], $2::text[], $3::text[]) AS k(facility, application, control_id)
+JOIN messages m USING (facility, application, control_id)
+"""
+_KNOWN = """
+SELECT k.facility, k.medical_record, coalesce(b.state, 'RECEIVED') AS state
+FROM unnest($1::text[], $2::text[]) AS k(facility, medical_record)
+LEFT JOIN births b USING (facility, medical_record)
+WHERE b.id IS NOT NULL OR EXISTS (
+    SELECT FROM messages m WHERE m.facility = k.facility AND m.medical_record = k.medical_record
+    AND m.assigned_at IS NULL AND m.effect <> 'none')
+"""
+_FIELDS = (
+    "facility", "application", "control_id", "event", "peer", "raw", "digest", "content_digest", "answer",
+    "application_answer", "answer_code", "effect", "medical_record", "draft", "findings",
+)  # fmt: skip
+
+
+class Observer(Protocol):
+    """What the inbox tells the metrics."""
+
+    def committed(self, messages: int) -> None:
+        """Count one commit of so many messages."""
+        ...
+
+    def commit_failed(self) -> None:
+        """Count one failed commit."""
+        ...
+
+
+class Inbox:
+    """The writer task and the queue before it."""
+
+    def __init__(self, dsn: str, *, observer: Observer, limits: Limits, timeout_s: float) -> None:
+        self._dsn = dsn
+        self._observer = observer
+        self._limits = limits
+        self._timeout_s = timeout_s
+        self._in_hand: list[_Waiting] = []
+        self._queue: deque[_Waiting] = deque()
+        self._bytes = 0
+        self._ready = asyncio.Event()
+        self._connection: asyncpg.Connection | None = None
+        self._retry_at = 0.0
+
+    def submit(self, submission: Submission) -> asyncio.Future[Kept]:
+        """Queue a message; the future resolves after its commit, in order of submission.
+
+        It fails with StoreUnavailableError where nothing was kept, or where too much is waiting.
+        """
+        done: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
+        if len(self._queue) >= self._limits.inbox_waiting or self._bytes + submission.size > self._limits.inbox_bytes:
+            done.set_exception(StoreUnavailableError("too many messages wait to be kept; send again in a minute"))
+            return done
+        self._bytes += submission.size
+        self._queue.append(_Waiting(submission, done))
+        self._ready.set()
+        return done
+
+    async def run(self) -> None:
+        """Write until cancelled; what still waits then is failed, not promised."""
+        try:
+            while True:
+                await self._ready.wait()
+                batch = self._in_hand = self._take()
+                await self._flush(batch)
+        finally:
+            _fail((*self._in_hand, *self._queue), StoreUnavailableError("the gateway is stopping; send again"))
+            await self._disconnect()
+
+    def _take(self) -> list[_Waiting]:
+        batch = [self._queue.popleft() for _ in range(min(self._limits.inbox_batch, len(self._queue)))]
+        if not self._queue:
+            self._ready.clear()
+        self._bytes -= sum(w.submission.size for w in batch)
+        return batch
+
+    async def _flush(self, batch: list[_Waiting]) -> None:
+        try:
+            await self._write(batch)
+            self._observer.committed(len(batch))
+        except UNAVAILABLE as error:
+            self._observer.commit_failed()
+            _log.error("inbox.unavailable", error=type(error).__name__, messages=len(batch))
+            await self._disconnect()
+            _fail(batch, as_unavailable(error))
+        except StoreUnavailableError as error:
+            self._observer.commit_failed()
+            _fail(batch, error)
+        except Exception as error:  # noqa: BLE001 - whatever the reason, neighbours must not share it
+            await self._flush_one_by_one(batch, error)
+
+    async def _flush_one_by_one(self, batch: list[_Waiting], error: Exception) -> None:
+        """Find the row that PostgreSQL will not take, so that it fails alone."""
+        if len(batch) > 1:
+            _log.warning("inbox.batch_split", error=type(error).__name__, messages=len(batch))
+            for waiting in batch:
+                await self._flush([waiting])
+            return
+        self._observer.commit_failed()
+        _log.error("inbox.row_refused", error=type(error).__name__)
+        _fail(batch, as_unavailable(error))
+
+    async def _connected(self) -> asyncpg.Connection:
+        if self._connection is not None and not self._connection.is_closed():
+            return self._connection
+        if time.monotonic() < self._retry_at:
+            raise StoreUnavailableError("PostgreSQL is not available; nothing was kept")
+        self._retry_at = time.monotonic() + _RECONNECT_PAUSE_S
+        self._connection = await connect(self._dsn, timeout_s=self._timeout_s)
+        await self._connection.reset_type_codec("json", schema="pg_catalog")
+        _log.info("inbox.connected")
+        return self._connection
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(*UNAVAILABLE):
+                await connection.close(timeout=1)
+
+    async def _write(self, batch: list[_Waiting]) -> None:
+        connection = await self._connected()
+        known = await _known(connection, batch)
+        rows = _rows(batch, known)
+        fresh = _first_of_each_key(rows)
+        refused = [row for row in rows if isinstance(row, Quarantined)]
+        if refused:
+            async with connection.transaction():
+                await self._quarantine(connection, refused)
+                ids = await _insert(connection, fresh)
+        else:
+            ids = await _insert(connection, fresh)
+        before = await _stored(connection, [r for r in rows if isinstance(r, Row)], ids)
+        _settle(batch, rows, fresh, ids, before)
+
+    async def _quarantine(self, connection: asyncpg.Connection, refused: list[Quarantined]) -> None:
+        columns = ([r.peer for r in refused], [r.reason for r in refused], [r.raw for r in refused])
+        await connection.execute(_QUARANTINE, *columns, [r.answer for r in refused], self._limits.quarantine_rows)
+
+
+def _rows(batch: list[_Waiting], known: dict[Baby, str]) -> list[Row | Quarantined]:
+    """Let each submission decide in order, so that a birth told earlier in the batch is known to the later ones."""
+    rows: list[Row | Quarantined] = []
+    for waiting in batch:
+        asked = waiting.submission.asks_about
+        row = waiting.submission.row(known.get(asked) if asked else None)
+        if isinstance(row, Row) and row.effect != "none":
+            known.setdefault((row.facility, row.medical_record), "RECEIVED")
+        rows.append(row)
+    return rows
+
+
+def _first_of_each_key(rows: Sequence[Row | Quarantined]) -> dict[Key, Row]:
+    fresh: dict[Key, Row] = {}
+    for row in rows:
+        if isinstance(row, Row):
+            fresh.setdefault(row.key, row)
+    return fresh
+
+
+async def _known(connection: asyncpg.Connection, batch: Iterable[_Waiting]) -> dict[Baby, str]:
+    babies = list({w.submission.asks_about for w in batch if w.submission.asks_about})
+    if not babies:
+        return {}
+    rows = await connection.fetch(_KNOWN, [b[0] for b in babies], [b[1] for b in babies])
+    return {(r["facility"], r["medical_record"]): r["state"] for r in rows}
+
+
+async def _insert(connection: asyncpg.Connection, fresh: dict[Key, Row]) -> dict[Key, int]:
+    if not fresh:
+        return {}
+    columns = [[getattr(row, name) for row in fresh.values()] for name in _FIELDS]
+    kept = await connection.fetch(_INSERT, *columns)
+    return {(r["facility"], r["application"], r["control_id"]): r["id"] for r in kept}
+
+
+async def _stored(connection: asyncpg.Connection, rows: list[Row], ids: dict[Key, int]) -> dict[Key, Stored]:
+    """Return what was there before, for the keys that were not inserted now."""
+    missing = list({row.key for row in rows} - ids.keys())
+    if not missing:
+        return {}
+    found = await connection.fetch(_STORED, *([key[i] for key in missing] for i in range(3)))
+    return {
+        (r["facility"], r["application"], r["control_id"]): Stored(
+            r["digest"], r["content_digest"], r["answer"], r["application_answer"]
+        )
+        for r in found
+    }
+
+
+def _settle(
+    batch: list[_Waiting],
+    rows: list[Row | Quarantined],
+    fresh: dict[Key, Row],
+    ids: dict[Key, int],
+    before: dict[Key, Stored],
+) -> None:
+    for waiting, row in zip(batch, rows, strict=True):
+        if waiting.done.done():
+            continue
+        if isinstance(row, Quarantined):
+            waiting.done.set_result(Kept(None, row=row))
+            continue
+        first = fresh[row.key]
+        if row is first and row.key in ids:
+            waiting.done.set_result(Kept(ids[row.key], row=row))
+        else:
+            stored = before.get(row.key) or Stored(
+                first.digest, first.content_digest, first.answer, first.application_answer
+            )
+            waiting.done.set_result(Kept(None, before=stored, row=row))
+
+
+def _fail(batch: Iterable[_Waiting], error: StoreUnavailableError) -> None:
+    for waiting in batch:
+        if not waiting.done.done():
+            waiting.done.set_exception(error)

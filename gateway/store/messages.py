@@ -1,0 +1,72 @@
+"""Messages after they were kept: those not yet assigned to a birth, and one by its id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import datetime as dt
+    import uuid
+
+    from gateway.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A kept message that has an effect on a birth. `draft` is the stored form (pipeline.draft)."""
+
+    id: int
+    facility: str
+    control_id: str
+    event: str
+    effect: str
+    medical_record: str
+    draft: dict[str, Any]
+    received_at: dt.datetime
+
+
+async def baby_of(connection: Connection, message_id: int) -> tuple[str, str]:
+    """Return (facility, medical record) of a message. Raises LookupError."""
+    row = await connection.fetchrow("SELECT facility, medical_record FROM messages WHERE id = $1", message_id)
+    if row is None:
+        raise LookupError("no such message")
+    return row["facility"], row["medical_record"]
+
+
+async def unassigned(connection: Connection, facility: str, medical_record: str) -> list[Kept]:
+    """Return a baby's messages that wait to be assigned, in the order they were kept."""
+    rows = await connection.fetch(
+        """SELECT id, facility, control_id, event, effect, medical_record, draft, received_at FROM messages
+           WHERE facility = $1 AND medical_record = $2 AND assigned_at IS NULL AND effect <> 'none'
+           ORDER BY id FOR UPDATE""",
+        facility,
+        medical_record,
+    )
+    return [Kept(*row) for row in rows]
+
+
+async def waiting(connection: Connection, facility: str, medical_record: str) -> list[int]:
+    """Return the ids of a baby's messages that were not assigned yet."""
+    rows = await connection.fetch(
+        """SELECT id FROM messages WHERE facility = $1 AND medical_record = $2 AND assigned_at IS NULL
+           AND effect <> 'none' ORDER BY id""",
+        facility,
+        medical_record,
+    )
+    return [r["id"] for r in rows]
+
+
+async def assigned(connection: Connection, message_id: int, birth_id: uuid.UUID | None) -> None:
+    """Write down which birth a message is about; None where it turned out to be about none."""
+    await connection.execute(
+        "UPDATE messages SET assigned_at = now(), birth_id = $2 WHERE id = $1", message_id, birth_id
+    )
+
+
+async def origin(connection: Connection, message_id: int) -> tuple[bytes, str]:
+    """Return the raw bytes and control id of a message. Raises LookupError."""
+    row = await connection.fetchrow("SELECT raw, control_id FROM messages WHERE id = $1", message_id)
+    if row is None:
+        raise LookupError("no such message")
+    return row["raw"], row["control_id"]

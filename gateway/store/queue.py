@@ -1,0 +1,193 @@
+"""The task queue: what has to be done next, claimed with a lease, finished only by the claim that still holds it.
+
+A claim moves `due_at` to the end of the lease and writes a fresh lease id. A worker that dies simply lets its task
+become due again; a worker that was paused and wakes late finds another lease id there and writes nothing.
+Database time only: clocks of nodes do not matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import asyncpg
+import structlog
+
+from gateway.errors import LeaseLostError, StoreUnavailableError
+from gateway.store.database import UNAVAILABLE, connect
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Callable
+
+    from gateway.store.database import Connection, Database
+
+CHANNEL = "procot_tasks"
+_log = structlog.get_logger()
+
+
+class Kind(Enum):
+    """What a task does; one pipeline step each."""
+
+    ASSIGN = "assign"
+    CHECK = "check"
+    SEAL = "seal"
+    SUBMIT = "submit"
+    POLL = "poll"
+    COLLECT = "collect"
+    DELIVER = "deliver"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A claimed task."""
+
+    id: int
+    kind: Kind
+    lease: uuid.UUID
+    attempts: int
+    birth_id: uuid.UUID | None
+    message_id: int | None
+    outbound_id: int | None
+
+
+_CLAIM = """
+UPDATE tasks SET lease = gen_random_uuid(), attempts = attempts + 1, due_at = now() + $2 * interval '1 second'
+WHERE id IN (
+    SELECT id FROM tasks WHERE due_at <= now() ORDER BY priority, due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+RETURNING id, kind, lease, attempts, birth_id, message_id, outbound_id
+"""
+_ADD = """
+INSERT INTO tasks (kind, birth_id, message_id, outbound_id, priority, due_at)
+VALUES ($1, $2, $3, $4, $5, now() + $6 * interval '1 second')
+ON CONFLICT DO NOTHING
+"""
+
+
+async def claim(database: Database, *, limit: int, lease_s: float) -> list[Task]:
+    """Take up to `limit` due tasks, most urgent first, for `lease_s` seconds."""
+    rows = await database.fetch(_CLAIM, limit, lease_s)
+    return [
+        Task(r["id"], Kind(r["kind"]), r["lease"], r["attempts"], r["birth_id"], r["message_id"], r["outbound_id"])
+        for r in rows
+    ]
+
+
+async def seconds_to_next(database: Database) -> float | None:
+    """Return how long until a task is due, None where there is none."""
+    row = await database.fetchrow("SELECT extract(epoch FROM min(due_at) - now()) AS s FROM tasks")
+    return None if row is None or row["s"] is None else max(0.0, float(row["s"]))
+
+
+async def add(
+    connection: Connection,
+    kind: Kind,
+    *,
+    birth_id: uuid.UUID | None = None,
+    outbound_id: int | None = None,
+    priority: int = 5,
+    delay_s: float = 0,
+) -> None:
+    """Add a task, once: an open one of the same kind and subject stays as it is. Wakes the workers at commit."""
+    await connection.execute(_ADD, kind.value, birth_id, None, outbound_id, priority, delay_s)
+    if not delay_s:
+        await connection.execute(f"NOTIFY {CHANNEL}")
+
+
+async def finish(connection: Connection, task: Task) -> None:
+    """Remove a done task in the caller's transaction. Raises LeaseLostError where another worker has it."""
+    if (
+        await connection.fetchval("DELETE FROM tasks WHERE id = $1 AND lease = $2 RETURNING id", task.id, task.lease)
+        is None
+    ):
+        raise LeaseLostError(f"task {task.id} ({task.kind.value}) was taken over by another worker")
+
+
+async def holds(connection: Connection, task: Task) -> None:
+    """Raise LeaseLostError unless the task is still ours; locks its row until the transaction ends."""
+    sql = "SELECT id FROM tasks WHERE id = $1 AND lease = $2 FOR UPDATE"
+    if await connection.fetchval(sql, task.id, task.lease) is None:
+        raise LeaseLostError(f"task {task.id} ({task.kind.value}) was taken over by another worker")
+
+
+async def postpone(connection: Connection, task: Task, *, delay_s: float, code: str) -> bool:
+    """Let a task come back after `delay_s`; False where the lease was lost (then another worker decides)."""
+    sql = """UPDATE tasks SET due_at = now() + $3 * interval '1 second', last_error = $4, lease = NULL
+             WHERE id = $1 AND lease = $2 RETURNING id"""
+    return await connection.fetchval(sql, task.id, task.lease, delay_s, code) is not None
+
+
+async def hurry(connection: Connection, birth_id: uuid.UUID, kind: Kind) -> bool:
+    """Make a birth's waiting task due now; False where there is none."""
+    sql = """UPDATE tasks SET due_at = now(), lease = NULL
+             WHERE birth_id = $1 AND kind = $2 AND due_at > now() RETURNING id"""
+    found = await connection.fetch(sql, birth_id, kind.value)
+    if found:
+        await connection.execute(f"NOTIFY {CHANNEL}")
+    return bool(found)
+
+
+async def hurry_messages(connection: Connection, message_ids: list[int]) -> None:
+    """Make the assignment of these messages due now."""
+    if not message_ids:
+        return
+    await connection.execute(
+        "UPDATE tasks SET due_at = now(), lease = NULL WHERE message_id = ANY($1) AND kind = 'assign'", message_ids
+    )
+    await connection.execute(f"NOTIFY {CHANNEL}")
+
+
+async def still_open(connection: Connection, task: Task) -> bool:
+    """Tell whether a task is still there; it may have been dropped in this very transaction."""
+    return (
+        await connection.fetchval("SELECT id FROM tasks WHERE id = $1 AND lease = $2", task.id, task.lease) is not None
+    )
+
+
+async def drop(connection: Connection, birth_id: uuid.UUID, *kinds: Kind) -> None:
+    """Remove a birth's open tasks of these kinds: a newer decision made them pointless."""
+    await connection.execute(
+        "DELETE FROM tasks WHERE birth_id = $1 AND kind = ANY($2)", birth_id, [kind.value for kind in kinds]
+    )
+
+
+async def open_counts(database: Database) -> dict[str, int]:
+    """Return how many tasks of each kind are not done."""
+    rows = await database.fetch("SELECT kind, count(*) AS n FROM tasks GROUP BY kind")
+    return {r["kind"]: r["n"] for r in rows}
+
+
+class Doorbell:
+    """LISTEN on the task channel over a connection of its own; rings `wake` for each NOTIFY.
+
+    A lost connection only costs speed (workers also look by themselves); it is opened again with a pause.
+    """
+
+    def __init__(self, database: Database, wake: Callable[[], None]) -> None:
+        self._database = database
+        self._wake = wake
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        while True:
+            try:
+                await self._listen()
+            except (StoreUnavailableError, asyncpg.PostgresError, *UNAVAILABLE) as error:
+                _log.warning("queue.doorbell_lost", error=type(error).__name__)
+            await asyncio.sleep(1)
+
+    async def _listen(self) -> None:
+        connection = await connect(self._database.dsn, timeout_s=self._database.timeout_s)
+        closed = asyncio.Event()
+        try:
+            connection.add_termination_listener(lambda _: closed.set())
+            await connection.add_listener(CHANNEL, lambda *_: self._wake())
+            self._wake()  # what was added while nobody listened
+            await closed.wait()
+        finally:
+            with suppress(*UNAVAILABLE):
+                await connection.close(timeout=1)

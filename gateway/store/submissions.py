@@ -1,0 +1,127 @@
+"""Seals, attempts and certificates: what was signed, what left the house, what the registry issued."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.contract.masked import Nik, Personal
+from gateway.contract.ports import Certificate, Submission
+
+if TYPE_CHECKING:
+    import uuid
+
+    from gateway.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """Exact signed bytes of one revision."""
+
+    payload: bytes
+    sha256: str
+    signature: str
+    key_id: str
+
+
+async def keep_seal(connection: Connection, birth_id: uuid.UUID, revision: int, seal: Seal) -> None:
+    """Keep the seal of a revision, once: the first one stays."""
+    await connection.execute(
+        """INSERT INTO seals (birth_id, revision, payload, sha256, signature, key_id)
+           VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING""",
+        birth_id,
+        revision,
+        seal.payload,
+        seal.sha256,
+        seal.signature,
+        seal.key_id,
+    )
+
+
+async def sealed(connection: Connection, birth_id: uuid.UUID, revision: int) -> Submission:
+    """Return the sealed bytes of a revision. Raises LookupError."""
+    row = await connection.fetchrow(
+        "SELECT payload, signature FROM seals WHERE birth_id = $1 AND revision = $2", birth_id, revision
+    )
+    if row is None:
+        raise LookupError("this revision was never sealed")
+    return Submission(str(birth_id), revision, row["payload"], row["signature"])
+
+
+async def begin_attempt(connection: Connection, birth_id: uuid.UUID, revision: int) -> int:
+    """Write down that the bytes are about to leave; returns the attempt's id."""
+    number: int = await connection.fetchval(
+        "INSERT INTO attempts (birth_id, revision) VALUES ($1, $2) RETURNING id", birth_id, revision
+    )
+    await connection.execute("UPDATE births SET submitted = $2 WHERE id = $1", birth_id, revision)
+    return number
+
+
+async def end_attempt(connection: Connection, attempt_id: int, result: str) -> None:
+    """Write down how an attempt ended; `unknown` means that it may have been done."""
+    await connection.execute("UPDATE attempts SET finished_at = now(), result = $2 WHERE id = $1", attempt_id, result)
+
+
+async def outcome_unknown(connection: Connection, birth_id: uuid.UUID, revision: int) -> bool:
+    """Tell whether an earlier attempt may have reached the registry without our knowing."""
+    unknown: bool = await connection.fetchval(
+        """SELECT EXISTS (SELECT FROM attempts WHERE birth_id = $1 AND revision = $2
+                          AND (result IS NULL OR result = 'unknown'))""",
+        birth_id,
+        revision,
+    )
+    return unknown
+
+
+async def resolve_unknown(connection: Connection, birth_id: uuid.UUID, revision: int, result: str) -> None:
+    """Write down what asking the registry told about the attempts whose end nobody knew."""
+    await connection.execute(
+        """UPDATE attempts SET finished_at = now(), result = $3
+           WHERE birth_id = $1 AND revision = $2 AND (result IS NULL OR result = 'unknown')""",
+        birth_id,
+        revision,
+        result,
+    )
+
+
+async def keep_certificate(connection: Connection, birth_id: uuid.UUID, revision: int, issued: Certificate) -> bool:
+    """Keep what the registry issued; False where a certificate was there already."""
+    kept = await connection.fetchval(
+        """INSERT INTO certificates
+               (birth_id, revision, number, child_nik, family_card, issued_at, sha256, document_url)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (birth_id) DO NOTHING RETURNING birth_id""",
+        birth_id,
+        revision,
+        issued.number,
+        issued.child_nik.reveal(),
+        issued.family_card.reveal(),
+        issued.issued_at,
+        issued.sha256,
+        issued.document_url,
+    )
+    return kept is not None
+
+
+async def certificate(connection: Connection, birth_id: uuid.UUID) -> Certificate | None:
+    """Return a birth's certificate, with the file where it was collected."""
+    row = await connection.fetchrow(
+        """SELECT number, child_nik, family_card, issued_at, sha256, document_url, document
+           FROM certificates WHERE birth_id = $1""",
+        birth_id,
+    )
+    if row is None:
+        return None
+    return Certificate(
+        number=row["number"],
+        child_nik=Nik(row["child_nik"]),
+        family_card=Personal(row["family_card"]),
+        issued_at=row["issued_at"],
+        sha256=row["sha256"],
+        document_url=row["document_url"],
+        document=row["document"] or b"",
+    )
+
+
+async def keep_document(connection: Connection, birth_id: uuid.UUID, document: bytes) -> None:
+    """Keep the certificate's file, whose digest was checked."""
+    await connection.execute("UPDATE certificates SET document = $2 WHERE birth_id = $1", birth_id, document)

@@ -1,0 +1,79 @@
+"""API tokens, stored hashed: a 256-bit random token needs no slow hash, only that the table does not hold it."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, cast
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from gateway.store.database import Database
+
+Role = Literal["facility", "officer", "operator"]
+ROLES: tuple[Role, ...] = ("facility", "officer", "operator")
+_PREFIX = "procot_"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a token speaks for. A facility sees its own births only."""
+
+    id: uuid.UUID
+    label: str
+    role: Role
+    facility: str | None
+
+    @property
+    def actor(self) -> str:
+        """The name for event rows: the role and the token's id, never the token."""
+        return f"{self.role}:{self.id}"
+
+
+async def new(
+    database: Database, *, label: str, role: Role, facility: str | None = None, days: int | None = None
+) -> tuple[Identity, str]:
+    """Make a token. The text is returned this once."""
+    token = _PREFIX + secrets.token_urlsafe(32)
+    identity = Identity(uuid.uuid4(), label, role, facility)
+    await database.fetch(
+        """INSERT INTO tokens (id, label, hash, role, facility, expires_at)
+           VALUES ($1, $2, $3, $4, $5, now() + $6 * interval '1 day')""",
+        identity.id,
+        label,
+        _hash(token),
+        role,
+        facility,
+        days,
+    )
+    return identity, token
+
+
+async def identify(database: Database, token: str) -> Identity | None:
+    """Return whom a token speaks for; None for an unknown, expired or revoked one."""
+    row = await database.fetchrow(
+        """SELECT id, label, role, facility FROM tokens
+           WHERE hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())""",
+        _hash(token),
+    )
+    return Identity(row["id"], row["label"], cast("Role", row["role"]), row["facility"]) if row else None
+
+
+async def listing(database: Database) -> list[asyncpg.Record]:
+    """Return every token's description, never the hash."""
+    return await database.fetch(
+        "SELECT id, label, role, facility, made_at, expires_at, revoked_at FROM tokens ORDER BY made_at"
+    )
+
+
+async def revoke(database: Database, token_id: uuid.UUID) -> bool:
+    """Make a token worthless at once; False where it is unknown or revoked already."""
+    sql = "UPDATE tokens SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING id"
+    return await database.fetchrow(sql, token_id) is not None
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

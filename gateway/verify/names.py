@@ -1,0 +1,99 @@
+"""The child's name on an akta (Permendagri 73/2022, domain B.8). Reports each rule that is broken; never edits a name.
+
+Whether a name is good, readable or ambiguous in meaning is not judged here, nor anywhere in the gateway.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+from gateway.contract.naming import REPLACEMENT, is_placeholder, normalise_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_LENGTH = 60
+
+# Degrees and religious titles, as the first words or the last (B.8: not on an akta).
+_BEFORE = frozenset({"H", "HJ", "KH", "DR", "DRG", "DRS", "DRA", "IR", "PROF", "UST", "USTAD", "USTADZ", "USTADZAH"})
+_BEHIND = frozenset({"SH", "SPD", "SKOM", "SSOS", "SKED", "SKEP", "SKM", "AMD", "AMDKEB", "MSI", "MPD", "MKES", "MKN"})
+# Names too, where they bear no dot and no comma stands before them.
+_BEHIND_DOTTED = _BEHIND | {"SE", "ST", "SAG", "SIP", "MM", "MH", "MT", "MA", "BA", "SPOG", "SPA", "LC", "PHD"}
+_ABBREVIATIONS = frozenset({"MUH", "MUHD", "MOH", "MOCH", "MOHD", "MHD", "MD", "ABD", "ABDL"})
+# I is a word: I GEDE, I KETUT (F 33).
+_ONE_LETTER_WORDS = frozenset({"I"})
+# UTF-8 read as Windows-1252 or Latin-1: "Ã«" for "ë", "â€™" for an apostrophe (F 105).
+_MOJIBAKE = re.compile("[ÃÂ][\u0080-\u00bf‚ƒ„…†‡ˆ‰‹‘’“”•–—˜™›]|[Ââ]€")
+
+
+def check_name(name: str, *, as_sent: str = "", parents: Iterable[str] = ()) -> list[str]:
+    """Return which rules a name breaks, by short code, e.g. PUNCTUATION, DIGIT, ONE_WORD.
+
+    A placeholder or an unreadable name is that alone: what else is wrong with it will go with it.
+    """
+    name = normalise_name(name)
+    if not any(c.isalpha() for c in name):
+        return ["UNREADABLE"] if REPLACEMENT in name else ["MISSING"]
+    if REPLACEMENT in name or REPLACEMENT in as_sent or _MOJIBAKE.search(f"{name} {as_sent}"):
+        return ["UNREADABLE"]
+    if is_placeholder(name):
+        return ["PLACEHOLDER"]
+    if name in {normalise_name(parent) for parent in parents}:
+        return ["SAME_AS_PARENT"]
+    return [code for code, broken in _rules(name) if broken]
+
+
+def _rules(name: str) -> list[tuple[str, bool]]:
+    titles, abbreviations, rest = _sorted_words(name)
+    return [
+        ("LENGTH", len(name) > MAX_LENGTH),
+        ("NON_BASIC_LATIN", any(_is_foreign(c) for c in name)),
+        ("DIGIT", any(unicodedata.category(c)[0] == "N" for c in name)),
+        ("PUNCTUATION", any(_is_mark(c) for c in rest)),
+        ("TITLE", titles),
+        ("ABBREV", abbreviations),
+        ("ONE_WORD", len(name.split()) == 1),
+    ]
+
+
+def _sorted_words(name: str) -> tuple[bool, bool, str]:
+    """Tell titles and abbreviations from the rest. A dot that belongs to one of them is told with it, not twice."""
+    words = name.replace(",", ", ").split()
+    titles, abbreviations, rest = False, False, list[str]()
+    for index, word in enumerate(words):
+        after_comma = index > 0 and words[index - 1].endswith(",")
+        if _is_title(word, first=index == 0, last=index == len(words) - 1, after_comma=after_comma):
+            titles = True
+            if after_comma:
+                rest[-1] = rest[-1].rstrip(",")
+        elif _is_abbreviation(word):
+            abbreviations = True
+        else:
+            rest.append(word)
+    return titles, abbreviations, " ".join(rest)
+
+
+def _is_title(word: str, *, first: bool, last: bool, after_comma: bool) -> bool:
+    plain = word.rstrip(",").replace(".", "")
+    if first and plain in _BEFORE:
+        return True
+    marked = after_comma or "." in word
+    return (last or marked) and plain in (_BEHIND_DOTTED if marked else _BEHIND)
+
+
+def _is_abbreviation(word: str) -> bool:
+    plain = word.removesuffix(".")
+    if len(plain) == 1 and plain.isalpha():
+        return plain not in _ONE_LETTER_WORDS or word.endswith(".")
+    return plain in _ABBREVIATIONS
+
+
+def _is_foreign(character: str) -> bool:
+    """Tell a letter outside A to Z, or an accent: NFC leaves it by itself where no joined letter exists."""
+    return unicodedata.category(character)[0] in "LM" and not ("A" <= character <= "Z")
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character)[0] in "PSC"

@@ -1,0 +1,46 @@
+"""Who asks: a bearer token, looked up by its hash. No token, no scope: no answer.
+
+A facility's token sees that facility's births only; what lies outside of a token's scope does not exist for it.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from gateway.store import tokens
+from gateway.web.problems import problem
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.store.database import Database
+    from gateway.store.tokens import Identity
+
+IDENTITY: web.AppKey[Identity] = web.AppKey("identity")
+DATABASE: web.AppKey[Database] = web.AppKey("database")
+
+Handler = "Callable[[web.Request], Awaitable[web.StreamResponse]]"
+
+
+def authenticated(
+    handler: Callable[[web.Request, Identity], Awaitable[web.StreamResponse]],
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Let only requests with a valid token reach `handler`, which is told whose it is."""
+
+    async def checked(request: web.Request) -> web.StreamResponse:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            return _unauthorized("send the token as `Authorization: Bearer …`")
+        identity = await tokens.identify(request.app[DATABASE], token.strip())
+        if identity is None:
+            return _unauthorized("the token is unknown, expired or revoked; ask the operator for a new one")
+        return await handler(request, identity)
+
+    return checked
+
+
+def _unauthorized(detail: str) -> web.Response:
+    return problem(HTTPStatus.UNAUTHORIZED, detail, code="UNAUTHORIZED", headers={"WWW-Authenticate": "Bearer"})

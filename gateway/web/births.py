@@ -1,0 +1,139 @@
+"""GET /v1/births and below: where births stand, for hospital, officer and operator, each within its scope."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from gateway.contract.lifecycle import State
+from gateway.pipeline import handover
+from gateway.store import submissions, views
+from gateway.store.views import Filter
+from gateway.web.auth import DATABASE, authenticated
+from gateway.web.problems import problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.pipeline.context import Context
+    from gateway.store.tokens import Identity
+
+CONTEXT: web.AppKey[Context] = web.AppKey("context")
+_QUERY = frozenset({"facility", "control_id", "mrn", "state", "since", "cursor", "limit"})
+
+
+def routes() -> list[web.RouteDef]:
+    """Return the routes of this part."""
+    return [
+        web.get("/v1/births", authenticated(_list)),
+        web.get("/v1/births/{id}", authenticated(_show)),
+        web.get("/v1/births/{id}/history", authenticated(_history)),
+        web.get("/v1/births/{id}/document", authenticated(_document)),
+    ]
+
+
+async def _list(request: web.Request, identity: Identity) -> web.StreamResponse:
+    try:
+        wanted = read_filter(request.query, scope=identity.facility)
+        limit = _limit(request.query.get("limit"), request.app[CONTEXT].config.limits.page_items)
+        items, following = await views.births(
+            request.app[DATABASE], wanted, cursor=request.query.get("cursor"), limit=limit
+        )
+    except ValueError as error:
+        return problem(HTTPStatus.BAD_REQUEST, str(error), code="QUERY")
+    return web.json_response({"items": items, "next": following})
+
+
+def read_filter(query: Mapping[str, str], *, scope: str | None) -> Filter:
+    """Read the query of GET /v1/births. Raises ValueError naming the parameter and what it takes."""
+    unknown = sorted(set(query) - _QUERY)
+    if unknown:
+        raise ValueError(f"{unknown[0]}: no such parameter; there are {', '.join(sorted(_QUERY))}")
+    state = query.get("state")
+    if state is not None and state not in {s.value for s in State}:
+        raise ValueError(f"state: no such state; one of {', '.join(s.value for s in State)}")
+    return Filter(
+        facility=query.get("facility"),
+        control_id=query.get("control_id"),
+        medical_record=query.get("mrn"),
+        state=state,
+        since=_since(query.get("since")),
+        scope=scope,
+    )
+
+
+def _since(text: str | None) -> dt.datetime | None:
+    if text is None:
+        return None
+    try:
+        at = dt.datetime.fromisoformat(text.replace(" ", "+"))
+    except ValueError:
+        raise ValueError("since: not an RFC 3339 time such as 2026-11-24T09:00:00+07:00") from None
+    if at.tzinfo is None:
+        raise ValueError("since: has no UTC offset; write for example 2026-11-24T09:00:00+07:00")
+    return at
+
+
+def _limit(text: str | None, most: int) -> int:
+    if text is None:
+        return most
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
+        raise ValueError(f"limit: a whole number from 1 to {most}")
+    return int(text)
+
+
+async def _in_scope(request: web.Request, identity: Identity) -> dict[str, Any] | None:
+    """Return the birth of the path if this identity may see it."""
+    try:
+        birth_id = uuid.UUID(request.match_info["id"])
+    except ValueError:
+        return None
+    found = await views.birth(request.app[DATABASE], birth_id)
+    if found is None or (identity.facility is not None and found["facility"] != identity.facility):
+        return None
+    return found
+
+
+def _not_found() -> web.Response:
+    return problem(HTTPStatus.NOT_FOUND, "there is no such birth within the scope of this token", code="NOT_FOUND")
+
+
+async def _show(request: web.Request, identity: Identity) -> web.StreamResponse:
+    found = await _in_scope(request, identity)
+    return web.json_response(found) if found else _not_found()
+
+
+async def _history(request: web.Request, identity: Identity) -> web.StreamResponse:
+    found = await _in_scope(request, identity)
+    if found is None:
+        return _not_found()
+    events = await views.history(request.app[DATABASE], uuid.UUID(found["id"]))
+    return web.json_response({"items": events, "next": None})
+
+
+async def _document(request: web.Request, identity: Identity) -> web.StreamResponse:
+    """Return the certificate's file. A hospital without a listener has it from here: that is its delivery."""
+    found = await _in_scope(request, identity)
+    if found is None:
+        return _not_found()
+    birth_id = uuid.UUID(found["id"])
+    async with request.app[DATABASE].connection() as connection:
+        certificate = await submissions.certificate(connection, birth_id)
+    if certificate is None or not certificate.document:
+        detail = f"there is no certificate yet; the birth is {found['state']}"
+        return problem(HTTPStatus.CONFLICT, detail, code="NO_CERTIFICATE")
+    if identity.role == "facility":
+        await handover.picked_up(request.app[CONTEXT], birth_id, actor=identity.actor)
+    return web.Response(
+        body=certificate.document,
+        content_type="application/pdf",
+        headers={
+            "Content-Disposition": f'attachment; filename="{certificate.number}.pdf"',
+            "Digest": f"sha-256={certificate.sha256}",
+            "Cache-Control": "no-store",
+        },
+    )

@@ -1,0 +1,67 @@
+"""POST /v1/registry/callbacks/{registry}: late answers. The signature is the authentication; the same twice is fine."""
+
+from __future__ import annotations
+
+import uuid
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import structlog
+from aiohttp import web
+
+from gateway.errors import RegistryProtocolError, RegistryUnavailableError, SignatureError
+from gateway.observe.logging import describe
+from gateway.pipeline.settle import settle
+from gateway.store import births
+from gateway.web.births import CONTEXT
+from gateway.web.problems import problem
+
+if TYPE_CHECKING:
+    from gateway.contract.ports import Outcome
+    from gateway.pipeline.context import Context
+
+_log = structlog.get_logger()
+
+
+def routes() -> list[web.RouteDef]:
+    """Return the routes of this part."""
+    return [web.post("/v1/registry/callbacks/{registry}", _callback)]
+
+
+async def _callback(request: web.Request) -> web.StreamResponse:
+    context = request.app[CONTEXT]
+    if request.match_info["registry"] != context.registry.name:
+        return problem(HTTPStatus.NOT_FOUND, "no such registry is configured here", code="NOT_FOUND")
+    body = await request.read()
+    try:
+        outcome = await context.registry.read_callback(request.headers, body)
+        applied = await _apply(context, outcome)
+    except SignatureError as error:
+        return _refused(context, HTTPStatus.UNAUTHORIZED, error)
+    except RegistryProtocolError as error:
+        return _refused(context, HTTPStatus.UNPROCESSABLE_ENTITY, error)
+    except RegistryUnavailableError as error:
+        return _refused(context, HTTPStatus.SERVICE_UNAVAILABLE, error)
+    if not applied:
+        context.metrics.callbacks.labels("unknown_birth").inc()
+        return problem(HTTPStatus.NOT_FOUND, "there is no such birth", code="NOT_FOUND")
+    context.metrics.callbacks.labels("applied").inc()
+    return web.Response(status=HTTPStatus.NO_CONTENT.value)
+
+
+def _refused(context: Context, status: HTTPStatus, error: Exception) -> web.Response:
+    context.metrics.callbacks.labels(str(getattr(error, "code", "error"))).inc()
+    _log.warning("registry.callback_refused", status=status.value, **describe(error))
+    return problem(status, str(error), code=str(getattr(error, "code", "")))
+
+
+async def _apply(context: Context, outcome: Outcome) -> bool:
+    try:
+        birth_id = uuid.UUID(outcome.birth_id)
+        async with context.database.transaction() as connection:
+            birth = await births.lock(connection, birth_id)
+            await settle(context, connection, birth, outcome, actor="registry", step="callback")
+    except (ValueError, LookupError):
+        return False
+    _log.info("registry.callback", birth_id=outcome.birth_id, status=outcome.status.value, state=birth.state.value)
+    return True

@@ -1,0 +1,23 @@
+"""Errors as RFC 9457 problems: what is wrong, with what, and what to do next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from http import HTTPStatus
+
+CONTENT_TYPE = "application/problem+json"
+
+
+def problem(
+    status: HTTPStatus, detail: str, *, code: str = "", headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return a problem response. `detail` holds no personal data."""
+    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
+    if code:
+        body["code"] = code
+    return web.json_response(body, status=status.value, content_type=CONTENT_TYPE, headers=headers)

@@ -1,0 +1,93 @@
+"""The HTTP application: routes, error texts, one log line a request, and its life on a socket."""
+
+from __future__ import annotations
+
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import structlog
+from aiohttp import web
+
+from gateway.errors import StoreUnavailableError
+from gateway.web import births, callbacks, health
+from gateway.web.auth import DATABASE
+from gateway.web.births import CONTEXT
+from gateway.web.health import READY
+from gateway.web.problems import problem
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.pipeline.context import Context
+
+_log = structlog.get_logger()
+
+
+@web.middleware
+async def _observed(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Count and log each request by its route, never by its full path or query."""
+    structlog.contextvars.clear_contextvars()
+    started = time.perf_counter()
+    response = await _answered(request, handler)
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource else "unknown"
+    request.app[CONTEXT].metrics.http.labels(route, str(response.status)).inc()
+    seconds = round((time.perf_counter() - started) * 1000, 2)
+    _log.info("http.answered", path=route, status=response.status, duration_ms=seconds)
+    return response
+
+
+async def _answered(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        status = HTTPStatus(error.status)
+        return problem(status, _DETAILS.get(status, status.description or status.phrase), code=status.name)
+    except StoreUnavailableError as error:
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), code=error.code, headers={"Retry-After": "5"})
+    except Exception:  # noqa: BLE001 - whatever it was, the caller gets a problem and the log gets its place
+        _log.exception("http.failed")
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "this is our fault; it was logged", code="INTERNAL")
+
+
+_DETAILS = {
+    HTTPStatus.NOT_FOUND: "there is nothing here; the paths are in schemas/openapi.json",
+    HTTPStatus.METHOD_NOT_ALLOWED: "this path does not take that method",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "the body is larger than limits.http_body_bytes",
+}
+
+
+def application(context: Context, *, ready: Callable[[], str]) -> web.Application:
+    """Return the application. `ready` says why the gateway can't accept now, "" where it can."""
+    app = web.Application(middlewares=[_observed], client_max_size=context.config.limits.http_body_bytes)
+    app[CONTEXT] = context
+    app[DATABASE] = context.database
+    app[READY] = ready
+    for part in (births, callbacks, health):
+        app.router.add_routes(part.routes())
+    return app
+
+
+class WebServer:
+    """The application on a socket."""
+
+    def __init__(self, app: web.Application) -> None:
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Listen; returns the bound address."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, reuse_address=True)
+        await site.start()
+        bound = self._runner.addresses[0]
+        _log.info("http.listening", address=f"{bound[0]}:{bound[1]}")
+        return bound[0], bound[1]
+
+    async def stop(self) -> None:
+        """Finish what is asked, then close."""
+        await self._runner.cleanup()

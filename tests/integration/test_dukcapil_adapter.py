@@ -1,0 +1,486 @@
+"""The Dukcapil adapter against the sandbox, and against registries that answer badly, on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import hashlib
+import io
+import json
+from contextlib import closing
+from socket import create_server
+from typing import TYPE_CHECKING, Any
+
+import pypdf
+import pytest
+
+from adapters.dukcapil.adapter import open_dukcapil
+from adapters.dukcapil.sandbox.keys import own_key, thumbprint
+from adapters.dukcapil.signature import sign_detached
+from gateway.contract.masked import Nik
+from gateway.contract.ports import Outcome, ParentCheck, RegistrySettings, RegistryStatus, Submission
+from gateway.contract.record import BirthRecord, Variant
+from gateway.errors import (
+    ConfigError,
+    ProcotError,
+    RegistryProtocolError,
+    RegistryRefusedError,
+    RegistryUnavailableError,
+    RegistryUnknownOutcomeError,
+    SignatureError,
+)
+from tests.simulators.records import FAMILY_CARD, FATHER_NIK, MOTHER_NIK, birth_record, child, father, mother
+from tests.simulators.registry import KEY, Clock, bench, canned, mailbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SUBMISSION = Submission("b-1", 1, b"{}", "a..b")
+
+
+def adapter_for(url: str, clock: Clock | None = None, **changes: Any) -> Any:
+    values: dict[str, Any] = {"url": url, "clock": clock or Clock(), "timeout_s": 2.0}
+    return open_dukcapil(RegistrySettings(**(values | changes)))
+
+
+async def submitted_to(url: str, **changes: Any) -> Outcome:
+    adapter = adapter_for(url, **changes)
+    try:
+        outcome: Outcome = await adapter.submit(SUBMISSION)
+        return outcome
+    finally:
+        await adapter.close()
+
+
+def codes(checks: tuple[ParentCheck, ...]) -> dict[str, list[str]]:
+    return {check.parent: [finding.code for finding in check.findings] for check in checks}
+
+
+# ------------------------------------------------------------------------------------------------- happy paths
+
+
+async def test_a_birth_is_issued_and_its_certificate_is_a_specimen_that_fits_its_digest(tmp_path: Path) -> None:
+    async with bench(tmp_path) as desk:
+        outcome = await desk.adapter.submit(desk.submission())
+        certificate = outcome.certificate
+        assert outcome.status is RegistryStatus.ISSUED
+        assert certificate is not None
+        assert certificate.number == "3510-LU-20032025-0001"
+        assert certificate.child_nik.reveal() == "3510161103259000"
+        assert certificate.family_card.reveal() == FAMILY_CARD
+        assert certificate.issued_at == desk.clock()
+        pdf = await desk.adapter.fetch_document(certificate)
+    assert hashlib.sha256(pdf).hexdigest() == certificate.sha256
+    page = pypdf.PdfReader(io.BytesIO(pdf)).pages[0].extract_text()
+    assert page.count("TIDAK BERLAKU / NOT VALID") == 2
+    for text in ("SPECIMEN", "KUTIPAN AKTA KELAHIRAN", certificate.number, "AHMAD RIZKI PRATAMA", "11 Maret 2025"):
+        assert text in page
+
+
+async def test_a_birth_worked_on_is_seen_by_polling(tmp_path: Path) -> None:
+    async with bench(tmp_path, work_seconds=0.2) as desk:
+        submission = desk.submission()
+        first = await desk.adapter.submit(submission)
+        assert (first.status, first.certificate) == (RegistryStatus.IN_PROCESS, None)
+        async with asyncio.timeout(10):
+            outcome = first
+            while outcome.status is RegistryStatus.IN_PROCESS:
+                outcome = await desk.adapter.ask(birth_id=submission.birth_id, revision=1, reference=first.reference)
+        assert outcome.status is RegistryStatus.ISSUED
+        assert outcome == await desk.ask(submission)
+
+
+async def test_a_birth_is_told_by_a_signed_callback_that_says_what_polling_says(tmp_path: Path) -> None:
+    async with mailbox() as box, bench(tmp_path, callbacks=True, callback_url=box.url, work_seconds=0.1) as desk:
+        submission = desk.submission()
+        await desk.adapter.submit(submission)
+        headers, body = await box.next()
+        outcome = await desk.adapter.read_callback(headers, body)
+        assert outcome.status is RegistryStatus.ISSUED
+        assert outcome == await desk.ask(submission)
+
+
+async def test_a_repeated_submission_is_answered_as_the_first_time(tmp_path: Path) -> None:
+    async with bench(tmp_path) as desk:
+        submission = desk.submission()
+        first = await desk.adapter.submit(submission)
+        assert await desk.adapter.submit(submission) == first
+        assert len(await desk.records()) == 1
+
+
+# --------------------------------------------------------------------------------------- when things go wrong
+
+
+async def test_a_lost_answer_is_an_unknown_outcome_and_asking_by_our_id_finds_it(tmp_path: Path) -> None:
+    async with bench(tmp_path) as desk:
+        submission = desk.submission()
+        assert (await desk.ask(submission)).status is RegistryStatus.UNKNOWN
+        desk.behave(lose_answer_rate=1)
+        with pytest.raises(RegistryUnknownOutcomeError):
+            await desk.adapter.submit(submission)
+        desk.behave(lose_answer_rate=0)
+        assert (await desk.ask(submission)).status is RegistryStatus.ISSUED
+
+
+async def test_an_answer_too_late_is_an_unknown_outcome(tmp_path: Path) -> None:
+    async with bench(tmp_path, adapter={"timeout_s": 0.2}) as desk:
+        desk.behave(latency_ms=1000)
+        with pytest.raises(RegistryUnknownOutcomeError):
+            await desk.adapter.submit(desk.submission())
+
+
+async def test_garbage_is_an_unknown_outcome_for_a_submission_and_no_answer_to_a_question(tmp_path: Path) -> None:
+    async with bench(tmp_path) as desk:
+        submission = desk.submission()
+        desk.behave(garbage_rate=1)
+        with pytest.raises(RegistryUnknownOutcomeError):
+            await desk.adapter.submit(submission)
+        with pytest.raises(RegistryUnavailableError):
+            await desk.ask(submission)
+        with pytest.raises(RegistryUnavailableError):
+            await desk.adapter.check_parents(birth_record())
+
+
+async def test_an_outage_and_a_throttle_say_that_nothing_was_done(tmp_path: Path) -> None:
+    async with bench(tmp_path) as desk:
+        desk.behave(outage=True)
+        with pytest.raises(RegistryUnavailableError) as closed:
+            await desk.adapter.submit(desk.submission())
+        desk.behave(outage=False, throttle_s=17)
+        with pytest.raises(RegistryUnavailableError) as busy:
+            await desk.adapter.submit(desk.submission())
+        assert (closed.value.after, busy.value.after) == (None, 17)
+        assert await desk.records() == []
+
+
+async def test_a_registry_that_is_not_there_is_unavailable() -> None:
+    with closing(create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(RegistryUnavailableError):
+        await submitted_to(f"http://127.0.0.1:{port}")
+    with pytest.raises(RegistryUnavailableError):
+        await submitted_to("http://registry.invalid")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "reason"),
+    [
+        (200, b"", RegistryUnknownOutcomeError, ""),
+        (202, b'{"status": "DITERIMA", "id_kasus": "b-1", "revisi": "1"}', RegistryUnknownOutcomeError, ""),
+        (202, b"x" * (1024 * 1024 + 1), RegistryUnknownOutcomeError, ""),
+        (202, b'{"status": "DITERIMA", "id_kasus": "b-2", "revisi": 1}', RegistryProtocolError, ""),
+        (400, b"", RegistryRefusedError, "HTTP_400"),
+        (400, b'{"kode": "ISI_TIDAK_SAH"}', RegistryRefusedError, "ISI_TIDAK_SAH"),
+        (422, b'{"kode": "NAMA_TIDAK_SAH", "pesan": "SITI"}', RegistryRefusedError, "NAMA_TIDAK_SAH"),
+        (409, b'{"kode": "DUPLIKAT"}', RegistryRefusedError, "DUPLIKAT"),
+        (409, b'{"kode": "KUNCI_DIPAKAI"}', RegistryProtocolError, ""),
+        (409, b"", RegistryProtocolError, ""),
+        (418, b"", RegistryProtocolError, ""),
+        (302, b"", RegistryProtocolError, ""),
+        (401, b"", RegistryUnavailableError, ""),
+        (403, b"", RegistryUnavailableError, ""),
+        (404, b"", RegistryUnavailableError, ""),
+        (429, b"", RegistryUnavailableError, ""),
+        (503, b"", RegistryUnavailableError, ""),
+        (500, b"", RegistryUnknownOutcomeError, ""),
+        (504, b"", RegistryUnknownOutcomeError, ""),
+    ],
+)
+async def test_every_status_of_a_submission_has_one_meaning(
+    status: int, body: bytes, error: type[ProcotError], reason: str
+) -> None:
+    async with canned(status, body) as url:
+        with pytest.raises(error) as raised:
+            await submitted_to(url)
+    assert type(raised.value) is error
+    assert getattr(raised.value, "reason", "") == reason
+    assert "SITI" not in str(raised.value)
+
+
+async def test_423_means_that_the_office_works_on_it() -> None:
+    async with canned(423, b'{"kode": "SEDANG_DIPROSES", "no_permohonan": "P1"}') as url:
+        outcome = await submitted_to(url)
+    assert outcome == Outcome("b-1", 1, RegistryStatus.IN_PROCESS, reference="P1")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30", 30), ("99999999999", 86_400), ("Thu, 20 Mar 2025 02:01:00 GMT", 60), ("soon", None), ("-1", None)],
+)
+async def test_retry_after_is_read_as_seconds_or_date(text: str, seconds: float | None) -> None:
+    async with canned(503, b"", {"Retry-After": text}) as url:
+        with pytest.raises(RegistryUnavailableError) as raised:
+            await submitted_to(url)
+    assert raised.value.after == seconds
+
+
+@pytest.mark.parametrize("status", [400, 404, 423, 500, 502, 302, 200])
+async def test_a_question_is_never_answered_with_unknown_by_mistake(status: int) -> None:
+    async with canned(status, b"<html>") as url:
+        adapter = adapter_for(url)
+        try:
+            with pytest.raises((RegistryUnavailableError, RegistryProtocolError)):
+                await adapter.ask(birth_id="b-1", revision=1, reference="")
+        finally:
+            await adapter.close()
+
+
+async def test_a_refused_token_is_not_tried_again_before_its_pause_is_over(tmp_path: Path) -> None:
+    clock = Clock()
+    async with bench(tmp_path, clock=clock, adapter={"token": "wrong"}) as desk:
+        with pytest.raises(RegistryUnavailableError) as first:
+            await desk.adapter.submit(desk.submission())
+        assert first.value.after == 300
+        await desk.sandbox.stop()  # a second request would now fail in another way
+        clock.advance(seconds=100)
+        with pytest.raises(RegistryUnavailableError, match="not asked again") as second:
+            await desk.adapter.submit(desk.submission())
+        assert second.value.after == 200
+
+
+async def test_a_refusal_bears_the_registry_s_code_and_place(tmp_path: Path) -> None:
+    async with bench(tmp_path) as desk:
+        with pytest.raises(RegistryRefusedError, match="/ibu/nik") as raised:
+            await desk.adapter.submit(desk.submission(birth_record(mother=mother(nik=Nik("3510165203959013")))))
+        assert raised.value.reason == "NIK_IBU_TIDAK_SESUAI"
+
+
+async def test_a_newer_revision_of_an_issued_birth_is_a_duplicate(tmp_path: Path) -> None:
+    async with bench(tmp_path) as desk:
+        submission = desk.submission()
+        await desk.adapter.submit(submission)
+        with pytest.raises(RegistryRefusedError) as raised:
+            await desk.adapter.submit(desk.submission(birth_id=submission.birth_id, revision=2))
+        assert raised.value.reason == "DUPLIKAT"
+
+
+async def test_a_key_used_with_another_body_is_for_a_person_to_look_at(tmp_path: Path) -> None:
+    async with bench(tmp_path) as desk:
+        submission = desk.submission()
+        await desk.adapter.submit(submission)
+        other = desk.submission(birth_record(child=child(weight_g=1)), birth_id=submission.birth_id)
+        with pytest.raises(RegistryProtocolError):
+            await desk.adapter.submit(other)
+
+
+async def test_our_signature_is_checked_by_the_registry(tmp_path: Path) -> None:
+    async with bench(tmp_path) as desk:
+        good, other = desk.submission(), desk.submission()
+        with pytest.raises(RegistryUnavailableError, match="TANDA_TANGAN_TIDAK_SAH"):
+            await desk.adapter.submit(Submission(good.birth_id, 1, good.payload, other.signature))
+        assert (await desk.adapter.submit(good)).status is RegistryStatus.ISSUED  # one bad record stops no other
+
+
+# ---------------------------------------------------------------------------------------------------- callbacks
+
+
+def callback(
+    tmp_path: Path, at: dt.datetime, *, iat: int | None = None, **changes: str
+) -> tuple[dict[str, str], bytes]:
+    key = own_key(tmp_path / "registry" / "registry-key.pem")
+    body = json.dumps({"id_kasus": "b-1", "revisi": 1, "status": "VERIFIKASI"}).encode()
+    issued_at = int(at.timestamp()) if iat is None else iat
+    signature = sign_detached(body, key=key, kid=thumbprint(key.public_key()), issued_at=issued_at)
+    return {"x-tanda-tangan": signature, "X-WAKTU": at.isoformat()} | changes, body
+
+
+async def test_a_callback_is_believed_with_the_right_signature_and_time_only(tmp_path: Path) -> None:
+    async with bench(tmp_path) as desk:
+        now = desk.clock()
+        headers, body = callback(tmp_path, now + dt.timedelta(minutes=5))
+        assert (await desk.adapter.read_callback(headers, body)).status is RegistryStatus.IN_PROCESS
+        stranger = sign_detached(body, key=KEY, kid="gateway-key", issued_at=int(now.timestamp()))
+        impostor = headers["x-tanda-tangan"].split("..")[0] + ".." + stranger.split("..")[1]
+        late, early = now - dt.timedelta(seconds=301), now + dt.timedelta(seconds=301)
+        refused = [
+            (headers, body + b" "),
+            ({}, body),
+            (headers | {"x-tanda-tangan": stranger}, body),
+            (headers | {"x-tanda-tangan": impostor}, body),
+            (headers | {"X-WAKTU": now.isoformat()}, body),  # not the signed time
+            (headers | {"X-WAKTU": "yesterday"}, body),
+            callback(tmp_path, late),
+            callback(tmp_path, early),
+            callback(tmp_path, now, iat=int(late.timestamp())),
+        ]
+        for wrong_headers, wrong_body in refused:
+            with pytest.raises(SignatureError):
+                await desk.adapter.read_callback(wrong_headers, wrong_body)
+
+
+async def test_without_a_key_set_no_callback_is_believed(tmp_path: Path) -> None:
+    async with bench(tmp_path, adapter={"callback_jwks": ""}) as desk:
+        with pytest.raises(SignatureError, match="no key set"):
+            await desk.adapter.read_callback(*callback(tmp_path, desk.clock()))
+
+
+async def test_a_callback_off_the_contract_is_told_apart_from_a_forged_one(tmp_path: Path) -> None:
+    async with bench(tmp_path) as desk:
+        key = own_key(tmp_path / "registry" / "registry-key.pem")
+        now = desk.clock()
+        signature = sign_detached(b"{}", key=key, kid=thumbprint(key.public_key()), issued_at=int(now.timestamp()))
+        with pytest.raises(RegistryProtocolError):
+            await desk.adapter.read_callback({"X-Tanda-Tangan": signature, "X-Waktu": now.isoformat()}, b"{}")
+
+
+# ------------------------------------------------------------------------------------------------ element check
+
+
+async def test_parents_who_agree_bring_no_findings(tmp_path: Path) -> None:
+    async with bench(tmp_path) as desk:
+        assert codes(await desk.adapter.check_parents(birth_record())) == {"mother": [], "father": []}
+
+
+@pytest.mark.parametrize(
+    ("serial", "code"),
+    [
+        ("9011", "NIK_DECEASED"),
+        ("9012", "NIK_DUPLICATE"),
+        ("9013", "NIK_NOT_FOUND"),
+        ("9014", "NIK_INACTIVE"),
+        ("9015", "NIK_FORMAT"),
+        ("9060", "NAME_MISMATCH"),
+        ("9059", "NIK_NOT_FOUND"),
+    ],
+)
+async def test_each_standing_of_a_nik_becomes_its_finding(tmp_path: Path, serial: str, code: str) -> None:
+    record = birth_record(
+        mother=mother(nik=Nik(MOTHER_NIK[:12] + serial)), father=father(nik=Nik(FATHER_NIK[:12] + serial))
+    )
+    async with bench(tmp_path) as desk:
+        checks = await desk.adapter.check_parents(record)
+    assert codes(checks) == {"mother": [f"MOTHER_{code}"], "father": [f"FATHER_{code}"]}
+
+
+async def test_a_nearly_equal_name_is_a_warning_at_its_place_with_its_score(tmp_path: Path) -> None:
+    record = birth_record(mother=mother(nik=Nik("3510165203959061")))
+    async with bench(tmp_path) as desk:
+        finding = (await desk.adapter.check_parents(record))[0].findings[0]
+    assert (finding.code, finding.severity_override, finding.parameters) == (
+        "MOTHER_NAME_MISMATCH",
+        "W",
+        {"score": "85"},
+    )
+    assert finding.place is not None
+    assert finding.place.label == "NK1-2"
+
+
+async def test_a_lower_threshold_lets_a_nearly_equal_name_pass(tmp_path: Path) -> None:
+    record = birth_record(mother=mother(nik=Nik("3510165203959061")), father=None)
+    async with bench(tmp_path, adapter={"options": {"name_threshold": "85", "key_case": "lower"}}) as desk:
+        assert codes(await desk.adapter.check_parents(record)) == {"mother": []}
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ({"NAMA_LGKP": "Tidak Sesuai (59)"}, ["MOTHER_NAME_MISMATCH"]),
+        ({"TGL_LHR": "Tidak Sesuai"}, ["MOTHER_DOB_MISMATCH"]),
+        ({"JENIS_KLMIN": "Tidak Sesuai"}, ["MOTHER_SEX_MISMATCH"]),
+        ({"NO_KK": "Tidak Sesuai"}, ["MOTHER_KK_MISMATCH"]),
+        ({"TGL_LHR": None}, ["MOTHER_CHECK_UNCLEAR"]),
+        ({"TGL_LHR": "barangkali", "NO_KK": "?"}, ["MOTHER_CHECK_UNCLEAR"]),
+        ({"NIK": "Tidak Sesuai"}, ["MOTHER_CHECK_UNCLEAR"]),
+    ],
+)
+async def test_each_element_that_disagrees_has_its_own_finding(
+    verdicts: dict[str, str | None], expected: list[str]
+) -> None:
+    agreed = dict.fromkeys(("NIK", "NAMA_LGKP", "TGL_LHR", "JENIS_KLMIN", "NO_KK"), "Sesuai")
+    body = json.dumps({"content": [agreed | verdicts]}).encode()
+    async with canned(200, body) as url:
+        adapter = adapter_for(url, check_user="u", check_password="p")
+        checks = await adapter.check_parents(birth_record(father=None))
+        await adapter.close()
+    assert codes(checks) == {"mother": expected}
+
+
+@pytest.mark.parametrize(
+    ("record", "asked"),
+    [
+        (birth_record(variant=Variant.MOTHER_ONLY), {"mother"}),
+        (birth_record(mother=mother(nik=None)), {"father"}),
+        (birth_record(father=father(citizenship="WNA")), {"mother"}),
+        (birth_record(mother=None, father=None), set()),
+    ],
+)
+async def test_only_citizens_with_a_nik_who_will_stand_on_the_akta_are_asked_about(
+    tmp_path: Path, record: BirthRecord, asked: set[str]
+) -> None:
+    async with bench(tmp_path) as desk:
+        assert codes(await desk.adapter.check_parents(record)).keys() == asked
+
+
+async def test_a_malformed_nik_is_known_without_a_call_and_without_an_account_a_person_looks() -> None:
+    adapter = adapter_for("http://registry.invalid")
+    checks = await adapter.check_parents(birth_record(mother=mother(nik=Nik("35101")), father=father()))
+    assert codes(checks) == {"mother": ["MOTHER_NIK_FORMAT"], "father": ["FATHER_CHECK_UNCLEAR"]}
+
+
+async def test_a_used_up_quota_closes_the_check_until_midnight_in_jakarta(tmp_path: Path) -> None:
+    clock = Clock(dt.datetime(2025, 3, 20, 15, 0, tzinfo=dt.UTC))  # 22.00 WIB
+    async with bench(tmp_path, clock=clock) as desk:
+        desk.behave(quota_exhausted=True)
+        with pytest.raises(RegistryUnavailableError) as first:
+            await desk.adapter.check_parents(birth_record())
+        desk.behave(quota_exhausted=False)
+        clock.advance(hours=1)
+        with pytest.raises(RegistryUnavailableError) as second:
+            await desk.adapter.check_parents(birth_record())
+        assert (first.value.after, second.value.after) == (7200, 3600)
+        clock.advance(hours=1)
+        assert codes(await desk.adapter.check_parents(birth_record())) == {"mother": [], "father": []}
+
+
+async def test_a_refused_login_is_left_alone_for_long(tmp_path: Path) -> None:
+    async with bench(tmp_path, check_user="OTHER", check_password="x") as desk:
+        for wait in (3600, 3540):
+            with pytest.raises(RegistryUnavailableError) as raised:
+                await desk.adapter.check_parents(birth_record())
+            assert raised.value.after == wait
+            desk.clock.advance(seconds=60)
+
+
+async def test_the_check_may_be_down_while_submission_works(tmp_path: Path) -> None:
+    async with bench(tmp_path) as desk:
+        desk.behave(check_outage=True)
+        with pytest.raises(RegistryUnavailableError):
+            await desk.adapter.check_parents(birth_record())
+        assert (await desk.adapter.submit(desk.submission())).status is RegistryStatus.ISSUED
+
+
+# ----------------------------------------------------------------------------------------------------- opening
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"url": "registry.example"}, "registry.url"),
+        ({"options": {"name_treshold": "95"}}, "registry.options.name_treshold"),
+        ({"options": {"name_threshold": "79"}}, "registry.options.name_threshold"),
+        ({"options": {"name_threshold": "many"}}, "registry.options.name_threshold"),
+        ({"options": {"key_case": "title"}}, "registry.options.key_case"),
+        ({"options": {"check_url": "ftp://x"}}, "registry.options.check_url"),
+        ({"options": {"institution": "../x"}}, "registry.options.institution"),
+        ({"options": {"ca_file": "/nowhere.pem"}}, "ca_file"),
+    ],
+)
+def test_a_wrong_setting_is_named(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        adapter_for(**({"url": "http://127.0.0.1:1"} | changes))
+
+
+def test_settings_do_not_print_their_secrets() -> None:
+    settings = RegistrySettings(
+        url="http://x", clock=Clock(), token="secret-t", check_user="secret-u", check_password="secret-p"
+    )
+    assert "secret" not in repr(settings)
+
+
+async def test_our_token_goes_to_the_registry_s_own_address_only(tmp_path: Path) -> None:
+    async with bench(tmp_path) as desk, bench(tmp_path / "other") as stranger:
+        outcome = await stranger.adapter.submit(stranger.submission())
+        assert outcome.certificate is not None
+        assert outcome.certificate.document_url.startswith(stranger.url)
+        with pytest.raises(RegistryUnavailableError):  # 401: no token was shown
+            await desk.adapter.fetch_document(outcome.certificate)

@@ -1,0 +1,131 @@
+"""The child's name (domain A.4, B.8)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.contract.naming import is_placeholder, normalise_name
+from gateway.verify.names import check_name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "BY NY SITI ROHMAH",
+        "By. Ny. Siti",
+        "BY.NY.SITI",
+        "BYNY SITI",
+        "Bayi Ny. Siti I",
+        "BAYI NY SITI 2",
+        "bayi Sdr. Rina",
+        "BBL NY SITI",
+        "BABYBOY OF SITI",
+        "BABY BOY SITI",
+        "BABY GIRL OF SITI",
+        "INFANT OF SITI",
+        "ANAK NY SITI",
+        "AN. NY. SITI",
+        "AN TN BUDI",
+        "ANAK IBU SITI",
+        "NEONATUS SITI",
+        "BAYI SITI",
+        "SITI ROHMAH BY NY",
+        "SITI ROHMAH, BY",
+        "NY SITI",
+        "BELUM BERNAMA",
+        "BELUM ADA NAMA",
+        "TANPA NAMA",
+        "NN",
+        "X",
+        "MR X",
+    ],
+)
+def test_placeholders(name: str) -> None:
+    assert is_placeholder(name)
+    assert check_name(name) == ["PLACEHOLDER"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ANAK AGUNG GEDE RAKA",
+        "AN NISA RAHMA",
+        "ANNISA OFELIA",
+        "ANAK AGUNG ISTRI MIRAH",
+        "BABY MARGARETHA",
+        "BAYU NYOMAN PUTRA",
+        "NYOMAN SUARTA",
+        "I GEDE PUTRA",
+        "NI LUH AYU",
+        "IBUNDA SARI",
+        "BYANTARA ADI",
+        "TNIA LESTARI",
+        "XAVIER ALEXA",
+        "AHMAD RIZKI PRATAMA",
+    ],
+)
+def test_real_names_are_no_placeholders(name: str) -> None:
+    assert not is_placeholder(name)
+    assert check_name(name) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("KADEK MAYA O'CONNOR", ["PUNCTUATION"]),
+        ("MUHAMMAD AL-FATIH", ["PUNCTUATION"]),
+        ("ZOË MARÍA 2ND DA CONCEIÇÃO", ["NON_BASIC_LATIN", "DIGIT"]),
+        ("RIZKI", ["ONE_WORD"]),
+        ("M. RIZKI PRATAMA", ["ABBREV"]),
+        ("M RIZKI PRATAMA", ["ABBREV"]),
+        ("MUH RIZKI", ["ABBREV"]),
+        ("ABD. RAHMAN", ["ABBREV"]),
+        ("I. GEDE PUTRA", ["ABBREV"]),
+        ("H. AHMAD DAHLAN", ["TITLE"]),
+        ("HJ AISYAH NUR", ["TITLE"]),
+        ("AHMAD DAHLAN, S.H.", ["TITLE"]),
+        ("AHMAD DAHLAN SH", ["TITLE"]),
+        ("AHMAD RIZKI, PRATAMA", ["PUNCTUATION"]),
+        ("AHMAD MA", []),  # a name too
+        ("A" * 30 + " " + "B" * 30, ["LENGTH"]),
+        ("A" * 30 + " " + "B" * 29, []),
+        ("", ["MISSING"]),
+        ("-", ["MISSING"]),
+        ("AHMAD \ufffdRIZKI", ["UNREADABLE"]),
+        ("AHMAD\x00RIZKI", ["UNREADABLE"]),
+        ("ZoÃ« Maria", ["UNREADABLE"]),
+        ("NURâ€™AINI SARI", ["UNREADABLE"]),
+        ("АННА MARIA", ["NON_BASIC_LATIN"]),
+    ],
+)
+def test_rules(name: str, expected: list[str]) -> None:
+    assert check_name(name) == expected
+
+
+def test_a_name_that_equals_a_parents() -> None:
+    assert check_name("SITI AMINAH", parents=["BUDI", "Siti  Aminah"]) == ["SAME_AS_PARENT"]
+
+
+def test_mojibake_is_looked_for_in_what_was_sent() -> None:
+    # "Ãµ" in capitals is no longer what a wrong decoder makes
+    assert check_name("JOÃΜO MARIA", as_sent="JoÃµo Maria") == ["UNREADABLE"]
+
+
+def test_normal_form() -> None:
+    assert normalise_name("  ahmad\t rizki\n ") == "AHMAD RIZKI"
+    assert normalise_name("zoe\u0308") == "ZOË"
+
+
+@given(st.text())
+def test_any_text_gets_a_verdict_and_a_normal_form(text: str) -> None:
+    check_name(text, as_sent=text, parents=[text[::-1]])
+    once = normalise_name(text)
+    assert normalise_name(once) == once
+
+
+@given(st.lists(st.text("ABCDEFGHIJKLMNOPRSTUVWYZ", min_size=4, max_size=9), min_size=2, max_size=5))
+def test_plain_capital_words_break_at_most_the_word_lists(words: list[str]) -> None:
+    found = check_name(" ".join(words))
+    assert set(found) <= {"PLACEHOLDER", "TITLE", "ABBREV"}
