@@ -35,6 +35,7 @@ class KeyRing:
         self._keys: dict[str, Ed25519PublicKey] = {}
         self._stamp: tuple[int, int, int] | None = None
         self._not_before = float("-inf")
+        self._failed = False
         self._lock = asyncio.Lock()
 
     async def verify(self, signature: str, body: bytes) -> Verified:
@@ -68,11 +69,13 @@ class KeyRing:
 
     async def _renew_from_url(self) -> None:
         now = self._monotonic()
+        if now < self._not_before and self._failed:
+            raise RegistryUnavailableError(f"the key set at {self._source} could not be fetched a moment ago")
         if now < self._not_before:
             return
-        self._not_before = now + RETRY_S
+        self._not_before, self._failed = now + RETRY_S, True
         self._keys = parse_jwks(await self._fetch())
-        self._not_before = now + REFETCH_S
+        self._not_before, self._failed = now + REFETCH_S, False
 
     async def _fetch(self) -> bytes:
         try:

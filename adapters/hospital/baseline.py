@@ -24,6 +24,7 @@ from adapters.hospital.parents import map_parents
 from adapters.hospital.recognise import effect_of
 from adapters.hospital.sheet import Sheet, read_moment
 from adapters.hospital.zkl import map_zkl
+from gateway.contract.finding import Finding
 from gateway.contract.ports import AnswerKind, Certificate, Correspondence, Draft, Effect
 
 if TYPE_CHECKING:
@@ -51,16 +52,18 @@ class BaselineHospital:
             sheet.put("child.medical_record", str(number), number.place)
         else:
             sheet.values["child.medical_record"] = ""
-            sheet.find("MEDICAL_RECORD_MISSING", number.place)
-        if effect is not Effect.CANCEL:
-            self.fill(sheet, message, facility, sent_at, zone)
+        self.fill(sheet, message, facility, sent_at, zone)
+        # A cancellation tells whom it is about; what is wrong with that person's data no longer matters.
+        findings = [] if effect is Effect.CANCEL else sheet.findings
+        if not number:
+            findings = [Finding("MEDICAL_RECORD_MISSING", number.place), *findings]
         return Draft(
             effect=effect,
             medical_record=str(number),
-            record=None if effect is Effect.CANCEL else sheet.record(),
+            record=sheet.record(),
             places=dict(sheet.places),
             cleared=sheet.cleared,
-            findings=tuple(sheet.findings),
+            findings=tuple(findings),
             sent_at=sent_at,
         )
 

@@ -113,8 +113,10 @@ def map_birth_place(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> No
     region = region_of(text, home=facility.region)
     if text:
         sheet.put("child.place_name", text.upper(), name.place)
-    if region:
+    if region and text:
         sheet.put("child.place_region", region, name.place)
+    elif region:
+        sheet.suppose("child.place_region", region)
     elif text:
         sheet.clear("child.place_region")
 
@@ -161,7 +163,7 @@ def _map_set(sheet: Sheet, pid: Segment) -> None:
         sheet.put("child.plurality", PluralityKind.SINGLE, multiple.place)
     elif multiple.upper() == "Y":
         size = min(max(order, PluralityKind.TWIN), PluralityKind.OTHER)
-        sheet.put("child.plurality", PluralityKind(size), multiple.place)
+        sheet.suppose("child.plurality", PluralityKind(size))
     elif multiple == DELETE:
         sheet.clear("child.plurality")
 

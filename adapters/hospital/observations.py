@@ -130,6 +130,9 @@ def _chosen(segments: list[Segment], zone: dt.tzinfo) -> Segment | None:
     def rank(obx: Segment) -> tuple[bool, int, tuple[float, int]]:
         return (value_of(obx, 3) != "3141-9", _RANK[value_of(obx, 11).upper()], when(obx))
 
+    if len(segments) == 1:  # the rule; the order of results matters to nobody then
+        only = segments[0]
+        return only if value_of(only, 11).upper() in _RANK and only.field(5) else None
     undone = max((when(s) for s in segments if value_of(s, 11).upper() in _TAKEN_BACK), default=(float("-inf"), 0))
     usable = [s for s in segments if value_of(s, 11).upper() in _RANK and s.field(5) and when(s) > undone]
     return max(usable, key=rank, default=None)

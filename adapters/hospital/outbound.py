@@ -33,6 +33,8 @@ _OFFICE = re.compile(r"\d{4}(?=-)")
 # MSH-9.3 came with 2.3.1, but A31 got a structure of its own with 2.4; EVN-1 went with 2.7.
 _STRUCTURE_SINCE = {"MDM_T02": (2, 3, 1), "ADT_A05": (2, 4)}
 _EVN_1_UNTIL = (2, 7)
+# 2.3.1 alone requires OBX-4, where others want it only to tell like results apart.
+_OBX_4_REQUIRED = (2, 3, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,10 @@ def compose_certificate(certificate: Certificate, letter: Correspondence) -> byt
     patient_class = reply.origin.value("PV1", 2) or "N"
     reply.writer.segment("PV1", {1: "1", 2: patient_class, **({19: visit.reveal()} if visit else {})})
     _txa(reply)
+    sub_id: dict[int, Field] = {4: "1"} if reply.version == _OBX_4_REQUIRED else {}
     for number, (kind, code, name, value) in enumerate(_observations(certificate, letter), start=1):
-        reply.writer.segment("OBX", {1: str(number), 2: kind, 3: [[code, name, OUR_CODES]], 5: value, 11: "F"})
+        fields: dict[int, Field] = {1: str(number), 2: kind, 3: [[code, name, OUR_CODES]], 5: value, 11: "F"}
+        reply.writer.segment("OBX", fields | sub_id)
     return reply.writer.render()
 
 

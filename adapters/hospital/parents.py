@@ -31,6 +31,8 @@ _PARENT_CODES = frozenset({"PAR", "PRN", "ORTU", "ORANG TUA", "ORANGTUA", "PAREN
 # Whole texts, so that IBU TIRI (step), IBU ANGKAT (foster) and IBU MERTUA (in law) are nobody's mother here.
 _MOTHER_TEXT = re.compile(r"(?:IBU|MAMA|BUNDA|UMI|MOTHER|NATURAL MOTHER)(?: KANDUNG| BAYI| ANAK)?")
 _FATHER_TEXT = re.compile(r"(?:AYAH|BAPAK|BPK|BAPA|PAPA|ABI|FATHER|NATURAL FATHER)(?: KANDUNG| BAYI| ANAK)?")
+_NOISE = re.compile(r"[\s.]+")
+_WORD = re.compile(r"[A-Z0-9]+")
 _INDONESIA = frozenset({"IDN", "ID", "WNI", "INA", "INDONESIA", "360"})
 _UNSTATED = frozenset({"U", "UN", "UNK", "UNKNOWN", "XX", "XXX"})
 _COUNTRY_LENGTH = 3
@@ -55,8 +57,9 @@ def _is(nk1: Segment, codes: frozenset[str], text: re.Pattern[str], sex: Sex) ->
 
 def _relation(nk1: Segment, field: int) -> list[str]:
     """Return code, text and alternates of a relation, as words in capitals."""
-    values = (value_of(nk1, field, component=c) for c in (1, 2, 4, 5))
-    return [" ".join(re.split(r"[^A-Z0-9]+", v.upper())).strip() for v in values if v not in ("", DELETE)]
+    parts = nk1.components(field)
+    values = (value_of(nk1, field, component=c) for c in (1, 2, 4, 5) if c <= len(parts) and parts[c - 1])
+    return [" ".join(_WORD.findall(v.upper())) for v in values if v != DELETE]
 
 
 def map_parents(sheet: Sheet, message: Message, facility: FacilityProfile, zone: dt.tzinfo) -> None:
@@ -160,7 +163,7 @@ def identifier(segment: Segment, field: int, types: frozenset[str] | tuple[str, 
 
 def clean_nik(text: str) -> str:
     """Return a number as typed, without blanks and dots (domain B.1)."""
-    return re.sub(r"[\s.]+", "", clean(text))
+    return _NOISE.sub("", clean(text))
 
 
 def read_sex(value: str) -> Sex | None:

@@ -5,6 +5,7 @@ HL7 v2 has no birth event. A birth is inferred from ADT: any two of eight marks.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from adapters.hospital.names import TEMPORARY, read_name
@@ -17,6 +18,7 @@ from gateway.hl7.message import Message, value_of
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Iterator
 
     from gateway.contract.facility import FacilityProfile
 
@@ -55,20 +57,21 @@ def is_newborn(message: Message, facility: FacilityProfile, *, at: dt.datetime, 
     age = _age_in_days(message, at, zone)
     if age is not None and age > _CHILD_DAYS:
         return False
-    marks = [
-        message.value("PV1", 4).upper() == "N",  # table 0007, newborn
-        message.value("PV2", 36).upper() == "Y",
-        _has_birth_weight(message),
-        _has_placeholder_name(message, facility),
-        message.first("ZKL") is not None,
-    ]
+    marks = filter(None, _marks(message, facility, age))
+    return len(list(islice(marks, _ENOUGH))) == _ENOUGH
+
+
+def _marks(message: Message, facility: FacilityProfile, age: int | None) -> Iterator[bool]:
+    """Yield the marks, the cheap ones first: two that are there end the search."""
+    yield message.value("PV1", 4).upper() == "N"  # table 0007, newborn
+    yield message.value("PV2", 36).upper() == "Y"
+    yield age is not None and -1 <= age <= _NEWBORN_DAYS
+    yield message.first("ZKL") is not None
     if age is None or age <= _INFANT_DAYS:
-        marks += [
-            age is not None and -1 <= age <= _NEWBORN_DAYS,
-            message.value("PID", 21) not in ("", DELETE),
-            any(is_mother(nk1) for nk1 in message.all("NK1")),
-        ]
-    return sum(marks) >= _ENOUGH
+        yield message.value("PID", 21) not in ("", DELETE)
+        yield any(is_mother(nk1) for nk1 in message.all("NK1"))
+    yield _has_birth_weight(message)
+    yield _has_placeholder_name(message, facility)
 
 
 def _age_in_days(message: Message, at: dt.datetime, zone: dt.tzinfo) -> int | None:

@@ -43,6 +43,10 @@ class Sheet:
         self.values[path] = value
         self.places[path] = place
 
+    def suppose(self, path: str, value: object) -> None:
+        """Write a value the message only implies. Without a place it yields to what is known (revision)."""
+        self.values[path] = value
+
     def text(self, path: str, value: Value) -> None:
         """Write a text as sent, or note that the sender deletes it; an empty one changes nothing."""
         if value == DELETE:
@@ -94,6 +98,8 @@ class Sheet:
 
 def clean(text: str) -> str:
     """Return a text without control characters (PostgreSQL cannot keep NUL) and outer blanks."""
+    if text.isprintable():
+        return text.strip()
     return "".join(c if c.isprintable() else " " for c in text if unicodedata.category(c) != "Cs").strip()
 
 

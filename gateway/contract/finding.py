@@ -83,7 +83,9 @@ class Finding:
     def text(self, language: str) -> str:
         """Return the sentence for people, `id` or `en`."""
         template = self.entry.text_id if language == "id" else self.entry.text_en
-        return template.format_map({**_Blank(), "place": self.place.label if self.place else "", **self.parameters})
+        values = _Blank(self.parameters)
+        values["place"] = self.place.label if self.place else ""
+        return template.format_map(values)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the stored and published form: code, severity, place and both sentences."""

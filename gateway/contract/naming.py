@@ -43,6 +43,8 @@ def normalise_name(text: str) -> str:
     A control character cannot be read: it becomes U+FFFD, which holds the name.
     """
     text = _BLANK.sub(" ", text).strip()
+    if text.isascii() and text.isprintable():
+        return text.upper()
     text = "".join(REPLACEMENT if unicodedata.category(c) in ("Cc", "Cs", "Cn") else c for c in text)
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).upper())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from gateway.contract.record import BirthRecord, Event, Part, Variant
+from gateway.contract.record import BirthRecord, Event, Part, PluralityKind, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,8 +50,8 @@ def apply_draft(current: BirthRecord | None, draft: Draft) -> BirthRecord:
         return current
     new, provenance = _flat(draft.record), dict(draft.record.provenance)
     old = _flat(current) if current else {}
-    if current and "event" not in provenance and draft.record.event is Event.LIVE_BIRTH:
-        new.pop("event")  # the message did not say: an update without OBX revives nobody
+    for path in _supposed(current, draft.record) if current else ():
+        new.pop(path, None)
     kept = {path: value for path, value in old.items() if not _superseded(path, old, new)}
     leaves = {path: v for path, v in {**kept, **new}.items() if path in new or not _under(path, draft.cleared)}
     sources = {**(current.provenance if current else {}), **provenance}
@@ -60,6 +60,18 @@ def apply_draft(current: BirthRecord | None, draft: Draft) -> BirthRecord:
     variant, reasons = propose_variant(record)
     known = {path: place for path, place in sources.items() if path in leaves or path == "variant"}
     return record.model_copy(update={"variant": variant, "variant_reasons": reasons, "provenance": known})
+
+
+def _supposed(current: BirthRecord, told: BirthRecord) -> tuple[str, ...]:
+    """Return what a message only implies, having no place in it, and what therefore yields to what is known."""
+    paths = []
+    if told.event is Event.LIVE_BIRTH:
+        paths.append("event")  # an update without OBX revives nobody
+    if current.child.place_region and told.child.place_name is None:
+        paths.append("child.place_region")  # the facility's own
+    if current.child.plurality not in (None, PluralityKind.SINGLE):
+        paths.append("child.plurality")  # PID-24 Y is a pair at least; 57722-1 has said how many
+    return tuple(path for path in paths if path not in told.provenance)
 
 
 def propose_variant(record: BirthRecord) -> tuple[Variant | None, tuple[str, ...]]:

@@ -67,13 +67,22 @@ class Message:
 def value_of(segment: Segment, field: int, *, repetition: int = 1, component: int = 1, subcomponent: int = 1) -> Value:
     """Return one value, unescaped and stripped of outer blanks, with its place."""
     place = Location(segment.name, segment.sequence, field, repetition, component)
-    parts = segment.components(field, repetition)
-    text = parts[component - 1] if component <= len(parts) else ""
-    if text:
-        subs = text.split(segment.delimiters.subcomponent)
-        text = subs[subcomponent - 1] if subcomponent <= len(subs) else ""
-        text = unescape(text, segment.delimiters).strip()
-    return Value(text, place)
+    raw = segment.field(field)
+    if not raw:  # most fields of most messages
+        return Value("", place)
+    marks = segment.delimiters
+    text = _part(
+        _part(_part(raw, marks.repetition, repetition), marks.component, component), marks.subcomponent, subcomponent
+    )
+    return Value(unescape(text, marks).strip(), place)
+
+
+def _part(text: str, separator: str, number: int) -> str:
+    """Return the n-th part (1-based) of a text, "" where it has fewer."""
+    if separator not in text:
+        return text if number == 1 else ""
+    parts = text.split(separator, number)
+    return parts[number - 1] if number <= len(parts) else ""
 
 
 def repetitions_of(segment: Segment, field: int) -> Iterator[int]:

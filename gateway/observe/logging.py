@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
     from pathlib import Path
 
-# The stable vocabulary (docs/operators.md). A field that is not here is not printed.
+# The stable vocabulary (docs/events.md, generated). The value of a field that is not here is not printed.
 FIELDS = frozenset(
     {
         "timestamp",
@@ -34,70 +34,43 @@ FIELDS = frozenset(
         "control_id",
         "step",
         "state",
-        "from_state",
         "code",
         "duration_ms",
-        "accept_code",
-        "actor",
         "address",
-        "answer_bytes",
         "attempt",
-        "attempts",
-        "batch",
         "bytes",
-        "certificates",
-        "changed",
-        "connection_id",
+        "connection",
         "connections",
-        "count",
-        "dsn_host",
+        "directory",
         "due_in_s",
         "effect",
         "error",
         "error_text",
         "exit_status",
-        "files",
         "findings",
-        "frames",
-        "from_version",
+        "forced",
+        "host",
         "kind",
-        "key_id",
-        "limit",
+        "limit_bytes",
         "logger",
-        "lost",
         "message_type",
         "messages",
         "migration",
-        "migrations",
-        "node",
+        "noise_bytes",
         "note",
-        "oldest_s",
-        "open_tasks",
         "outcome",
-        "owner",
         "path",
         "peer",
         "pid",
         "port",
-        "quarantine_id",
         "reason",
-        "reference",
-        "registry",
-        "revision",
-        "seconds",
-        "sha256",
-        "signal",
         "status",
         "task_id",
         "text",
-        "time_out_s",
-        "to_version",
-        "token_id",
+        "tls",
+        "until",
         "url",
-        "version",
-        "waiting",
         "where",
-        "workers",
     }
 )
 _SIXTEEN_DIGITS = re.compile(r"(?<!\d)\d{16}(?!\d)")
@@ -161,15 +134,19 @@ class _LibraryHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         level = record.levelname.lower()
         name = level if level in _LEVELS else "error"
-        fields: dict[str, Any] = {"logger": record.name, "text": str(record.msg)[:200]}
-        if record.exc_info and record.exc_info[1]:
-            fields |= describe(record.exc_info[1])
-            fields.pop("error_text", None)
-        getattr(structlog.get_logger(), name)("library.log", **fields)
+        cause = describe(record.exc_info[1]) if record.exc_info and record.exc_info[1] else {}
+        structlog.get_logger().log(
+            _LEVELS[name],
+            "library.log",
+            logger=record.name,
+            text=str(record.msg)[:200],
+            error=cause.get("error"),
+            where=cause.get("where"),
+        )
 
 
-def configure(*, level: str, file: Path | None = None, stream: TextIO | None = None) -> None:
-    """Send logs to `file`, else to `stream`, else to stderr. Called once, before anything logs."""
+def configure(*, level: str, file: Path | None = None, stream: TextIO | None = None) -> TextIO:
+    """Send logs to `file`, else to `stream`, else to stderr, and return that stream. Called before anything logs."""
     target = file.open("a", encoding="utf-8", buffering=1) if file else stream or sys.stderr
     structlog.configure(
         processors=[
@@ -188,3 +165,4 @@ def configure(*, level: str, file: Path | None = None, stream: TextIO | None = N
     root = logging.getLogger()
     root.handlers[:] = [_LibraryHandler()]
     root.setLevel(max(_LEVELS[level], logging.WARNING))
+    return target

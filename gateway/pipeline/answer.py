@@ -77,8 +77,10 @@ class Answerer:
     def _enhanced(self, verdict: Verdict, code: str, findings: Sequence[Finding]) -> Answer:
         header, facility = verdict.header, verdict.facility
         assert header is not None  # noqa: S101 - enhanced mode was read from it
-        accept = self._build(verdict, "CA", ()) if _wanted(header.accept_ack, success=True) else b""
         here = not header.accept_ack or (facility is not None and facility.application_answer == "same_connection")
+        # A sender that takes one answer only would never learn what to mend: then the accept answer tells it (ERR).
+        told = () if here else findings
+        accept = self._build(verdict, "CA", told) if _wanted(header.accept_ack, success=True) else b""
         application = b""
         if here and _wanted(header.application_ack, success=code == "AA"):
             application = self._build(verdict, code, findings)
@@ -122,7 +124,7 @@ def problem(finding: Finding) -> Problem:
         error_code=entry.error_code,
         error_title=entry.title,
         detail_code=finding.code,
-        parameter=", ".join(finding.parameters.values()),
+        parameter=next(iter(finding.parameters.values()), ""),
         diagnostic=finding.text("en"),
         user_message=finding.text("id"),
     )

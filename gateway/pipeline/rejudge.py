@@ -49,6 +49,8 @@ async def go(context: Rules, connection: Connection, birth: Birth, state: State,
     await queue.drop(connection, birth.id, Kind.CHECK, Kind.SEAL, Kind.SUBMIT)
     if await births.move(connection, birth, state, why):
         context.metrics.moves.labels(state.value).inc()
+    else:
+        await births.note(connection, birth, why)
     if state is State.READY and not birth.held:
         await queue.add(connection, Kind.CHECK, birth_id=birth.id, priority=birth.priority)
 

@@ -7,16 +7,20 @@ import datetime as dt
 import hashlib
 import io
 import json
+import os
 from contextlib import closing
 from socket import create_server
 from typing import TYPE_CHECKING, Any
 
 import pypdf
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from adapters.dukcapil.adapter import open_dukcapil
+from adapters.dukcapil.keyring import KeyRing
 from adapters.dukcapil.sandbox.keys import own_key, thumbprint
-from adapters.dukcapil.signature import sign_detached
+from adapters.dukcapil.signature import jwk, sign_detached
 from gateway.contract.masked import Nik
 from gateway.contract.ports import Outcome, ParentCheck, RegistrySettings, RegistryStatus, Submission
 from gateway.contract.record import BirthRecord, Variant
@@ -321,6 +325,55 @@ async def test_a_callback_off_the_contract_is_told_apart_from_a_forged_one(tmp_p
         signature = sign_detached(b"{}", key=key, kid=thumbprint(key.public_key()), issued_at=int(now.timestamp()))
         with pytest.raises(RegistryProtocolError):
             await desk.adapter.read_callback({"X-Tanda-Tangan": signature, "X-Waktu": now.isoformat()}, b"{}")
+
+
+# ----------------------------------------------------------------------------------------------------- key sets
+
+
+async def test_a_key_added_to_a_file_is_known_without_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "jwks.json"
+    ring = KeyRing(str(path))
+    with pytest.raises(RegistryUnavailableError, match="cannot be read"):
+        await ring.verify(sign_detached(b"x", key=KEY, kid="old"), b"x")
+    for kid in ("old", "new"):
+        path.write_text(json.dumps({"keys": [jwk(KEY.public_key(), kid)]}))
+        os.utime(path, ns=(0, len(kid) * (kid == "new")))  # the file system's clock may be too coarse to tell
+        assert (await ring.verify(sign_detached(b"x", key=KEY, kid=kid), b"x")).kid == kid
+
+
+async def test_a_key_set_is_fetched_at_most_once_a_minute() -> None:
+    now, fetched, kids = [0.0], [0], ["k1"]
+
+    async def answer(_request: web.Request) -> web.Response:
+        fetched[0] += 1
+        return web.json_response({"keys": [jwk(KEY.public_key(), kid) for kid in kids]})
+
+    async with TestServer(_app(answer)) as server:
+        ring = KeyRing(str(server.make_url("/jwks.json")), monotonic=lambda: now[0])
+        signatures = [sign_detached(b"x", key=KEY, kid=kid) for kid in ("k1", "k2")]
+        await ring.verify(signatures[0], b"x")
+        kids.append("k2")
+        for _ in range(3):
+            with pytest.raises(SignatureError):
+                await ring.verify(signatures[1], b"x")
+        assert fetched == [1]
+        now[0] = 60.0
+        await asyncio.gather(*(ring.verify(signatures[1], b"x") for _ in range(5)))
+        assert fetched == [2]
+
+
+async def test_keys_that_cannot_be_fetched_are_no_proof_of_a_forgery() -> None:
+    async with canned(500, b"") as url:
+        ring = KeyRing(url, monotonic=lambda: 0.0)
+        for reason in ("cannot be fetched", "a moment ago"):
+            with pytest.raises(RegistryUnavailableError, match=reason):
+                await ring.verify(sign_detached(b"x", key=KEY, kid="k"), b"x")
+
+
+def _app(handler: Any) -> web.Application:
+    app = web.Application()
+    app.router.add_get("/jwks.json", handler)
+    return app
 
 
 # ------------------------------------------------------------------------------------------------ element check

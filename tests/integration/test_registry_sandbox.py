@@ -18,6 +18,7 @@ from adapters.dukcapil.sandbox import certificate
 from adapters.dukcapil.sandbox.behaviour import Behaviour, Dice
 from adapters.dukcapil.sandbox.people import Standing, standing
 from adapters.dukcapil.sandbox.records import Records
+from adapters.dukcapil.sandbox.server import open_sandbox
 from gateway.contract.masked import Personal
 from gateway.contract.ports import RegistryStatus
 from gateway.contract.record import Event, Sex, Variant
@@ -247,13 +248,13 @@ async def test_callbacks_wait_until_their_address_is_known(tmp_path: Path) -> No
 
 async def test_refusals_at_the_counter_can_be_ordered(tmp_path: Path) -> None:
     async with bench(tmp_path) as desk:
-        for key, refused in (("refuse_next", 1), ("refuse_all", 3)):
+        for key, refused in (("refuse_next", 1), ("refuse", 3)):
             desk.behave(**{key: "PERLU_HADIR"})
             for _ in range(refused):
                 with pytest.raises(RegistryRefusedError) as raised:
                     await issued(desk)
                 assert raised.value.reason == "PERLU_HADIR"
-            desk.behave(refuse_all="")
+            desk.behave(refuse="")
             await issued(desk)
 
 
@@ -286,6 +287,16 @@ def test_behaviour_names_what_is_wrong_and_the_same_seed_throws_the_same() -> No
     assert Behaviour().changed({"work_seconds": 3}).changed({"work_seconds": None}) == Behaviour()
     throws = [[dice.falls(0.5) for _ in range(64)] for dice in (Dice(7), Dice(7), Dice(8))]
     assert throws[0] == throws[1] != throws[2]
+
+
+async def test_a_sandbox_opens_by_plain_values_and_names_a_wrong_one(tmp_path: Path) -> None:
+    values: dict[str, Any] = {"directory": tmp_path, "gateway_jwks": "", "token": TOKEN}
+    sandbox = await open_sandbox(**values, behaviour={"latency_ms": 5})
+    assert sandbox.conduct.now.latency_ms == 5
+    await sandbox.stop()
+    for wrong in ({"prot": 1}, {"behaviour": {"latency": 5}}):
+        with pytest.raises(ConfigError, match=r"prot|latency"):
+            await open_sandbox(**values, **wrong)
 
 
 async def test_without_a_token_nobody_gets_in(tmp_path: Path) -> None:

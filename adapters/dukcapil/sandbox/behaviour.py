@@ -22,9 +22,9 @@ class Behaviour:
     lose_answer_rate: float = 0.0  # the work is done, then the connection is cut
     garbage_rate: float = 0.0  # the work is done, then the answer is no JSON
     refuse_next: str = ""  # 422 with this code to the next new submission
-    refuse_all: str = ""  # 422 with this code to all
+    refuse: str = ""  # 422 with this code to all
     reject_next: str = ""  # DITOLAK with this code after verification, the next new case
-    reject_all: str = ""  # DITOLAK with this code after verification, all
+    reject: str = ""  # DITOLAK with this code after verification, all
     needs_data_next: str = ""  # PERLU_PERBAIKAN with this code, the next new case
     duplicate_callbacks: bool = False  # each callback twice
     drop_callbacks: bool = False  # callbacks are forgotten; polling shows the truth

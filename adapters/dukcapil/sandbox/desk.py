@@ -73,7 +73,7 @@ class Desk:
         return self._refused(body) or self._accept(raw, digest, body)
 
     def _refused(self, body: dict[str, Any]) -> tuple[int, str] | None:
-        if code := self._conduct.once("refuse_next") or self._conduct.now.refuse_all:
+        if code := self._conduct.once("refuse_next") or self._conduct.now.refuse:
             return self._problem(422, code)
         if refusal := judge.refusal(body, office=self._office):
             return self._problem(422, refusal.code, faults=list(refusal.pointers))
@@ -100,7 +100,7 @@ class Desk:
         """Settle now what verification will find, so that `..._next` means the next case received."""
         if code := self._conduct.once("needs_data_next"):
             verdict = "PERLU_PERBAIKAN"
-        elif code := self._conduct.once("reject_next") or self._conduct.now.reject_all:
+        elif code := self._conduct.once("reject_next") or self._conduct.now.reject:
             verdict = "DITOLAK"
         else:
             return

@@ -11,9 +11,11 @@ import contextlib
 import datetime as dt
 import hmac
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from aiohttp import web
 
 from adapters.dukcapil.keyring import KeyRing
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 1024 * 1024
 WINDOW_S = 300  # X-Waktu, domain C.4
 _MAX_REVISION = 1_000_000
+log = structlog.get_logger("procot.sandbox")
 _GARBAGE = "<html><body>502 Bad Gateway (not really)</body></html>"
 
 
@@ -59,9 +62,23 @@ class RegistrySandboxSettings:
     clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
 
 
-async def open_sandbox(settings: RegistrySandboxSettings) -> RegistrySandbox:
-    """Return a sandbox with its records and keys at hand, not listening yet. Raises KeyMissingError."""
-    return RegistrySandbox(settings)
+async def open_sandbox(settings: RegistrySandboxSettings | None = None, **values: Any) -> RegistrySandbox:  # noqa: ANN401
+    """Return a sandbox with its records and keys at hand, not listening yet.
+
+    A caller that knows us by the entry point only gives the settings' fields as `values`; `behaviour` may then be a
+    mapping. Raises ConfigError, KeyMissingError.
+    """
+    return RegistrySandbox(settings or _settings(values))
+
+
+def _settings(values: dict[str, Any]) -> RegistrySandboxSettings:
+    behaviour = values.get("behaviour")
+    if isinstance(behaviour, Mapping):
+        values = values | {"behaviour": Behaviour().changed(behaviour)}
+    try:
+        return RegistrySandboxSettings(**values)
+    except TypeError as error:  # names the unknown or missing field
+        raise ConfigError(f"registry sandbox: {error}") from error
 
 
 class RegistrySandbox:
@@ -117,14 +134,16 @@ class RegistrySandbox:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
-            self._records.close()
+        self._records.close()
 
     def send_callbacks_to(self, url: str) -> None:
         """Set the gateway's callback address; what waited for it is sent now."""
         self._messenger.send_to(url)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        return asyncio.create_task(work)
+        task = asyncio.create_task(work)
+        task.add_done_callback(_mourn)
+        return task
 
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[self._misbehave, self._authorise], client_max_size=MAX_BODY_BYTES)
@@ -296,6 +315,12 @@ class RegistrySandbox:
 
     async def _show_records(self, _request: web.Request) -> web.StreamResponse:
         return web.json_response({"items": self._records.overview()})
+
+
+def _mourn(task: asyncio.Task[None]) -> None:
+    """Say that a part of the sandbox died; it would otherwise only be silent until `stop`."""
+    if not task.cancelled() and (error := task.exception()):
+        log.critical("sandbox.stopped_working", code=type(error).__name__)
 
 
 def _json_object(raw: bytes) -> dict[str, Any] | None:
