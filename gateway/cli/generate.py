@@ -116,8 +116,8 @@ def findings() -> str:
         "What can be wrong with a message, and what happens then. *Code* is what a birth's `issues` bear, *ERR-5* what",
         "the acknowledgement bears (coding system 99AKTAGW). *Severity* (table 0516): E must be corrected and sent",
         "again, W was accepted and is said, I is information. *0357* is the HL7 condition of ERR-3. *State* is where",
-        "it leaves the birth; AR means that the whole message is refused (CR in enhanced mode) and opens no birth. What",
-        "stands in braces depends on the message.",
+        "it leaves the birth; AR means that the whole message is refused (CR in enhanced mode) and opens no birth.",
+        "What stands in braces depends on the message.",
     ]
     for title, name in zip(titles, CATALOGUES, strict=True):
         entries = [e for e in catalogue().values() if e.code in _codes(name)]

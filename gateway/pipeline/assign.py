@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, State
+from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, MOVES, State
 from gateway.contract.ports import Draft, Effect
 from gateway.contract.record import BirthRecord, PluralityKind
 from gateway.contract.revision import apply_draft, changed_paths, legal_changes
@@ -19,12 +19,15 @@ from gateway.store import births, messages, queue, submissions
 from gateway.store.births import Why
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from gateway.pipeline.context import Context
     from gateway.store.births import Birth
     from gateway.store.database import Connection
     from gateway.store.messages import Kept
     from gateway.store.queue import Task
 
+_OLDER = "older than what is known: kept, not applied"
 URGENT = 0  # parents are about to leave (domain A.1, A03)
 _LOOK_AGAIN_S = 30.0
 
@@ -56,7 +59,7 @@ async def _apply(
         return True, await _open(context, connection, kept, draft)
     certified = birth.state in CERTIFIED or await submissions.certificate(connection, birth.id) is not None
     if draft.effect is Effect.CANCEL:
-        return await _cancel(context, connection, birth, kept, certified=certified), birth
+        return await _cancel(context, connection, birth, (kept, draft), certified=certified), birth
     return await _update(context, connection, birth, (kept, draft), certified=certified), birth
 
 
@@ -71,9 +74,9 @@ async def _open(context: Context, connection: Connection, kept: Kept, draft: Dra
         received_at=kept.received_at,
         twin_group=await _twin_group(connection, record, keys),
     )
-    if draft.sent_at:
-        await births.set_told_at(connection, birth, draft.sent_at)
-    await rejudge(context, connection, birth, Why("gateway", "assign", "judged", kept.id), more=draft.findings)
+    if told_at := _told_at(kept, draft):
+        await births.set_told_at(connection, birth, told_at)
+    await rejudge(context, connection, birth, Why("gateway", "assign", "judged", kept.id), told=draft)
     return birth
 
 
@@ -98,6 +101,15 @@ async def _twin_group(connection: Connection, record: BirthRecord, keys: births.
     return group
 
 
+async def _join_twins(context: Context, connection: Connection, birth: Birth) -> None:
+    """Give a birth its group where only a later message told that it is one of several."""
+    if birth.twin_group is None:
+        group = await _twin_group(connection, birth.record, keys_of(context, birth.record))
+        if group is not None:
+            await births.set_twin_group(connection, birth.id, group)
+            birth.twin_group = group
+
+
 async def _update(
     context: Context, connection: Connection, birth: Birth, told: tuple[Kept, Draft], *, certified: bool
 ) -> bool:
@@ -108,19 +120,24 @@ async def _update(
         await births.note(connection, birth, Why("hospital", "assign", "discharge: urgency raised", kept.id))
     if draft.record is None:
         return True
-    if birth.told_at and draft.sent_at and draft.sent_at < birth.told_at:
-        await births.note(connection, birth, _because(why, "older than what is known: kept, not applied"))
+    told_at = _told_at(kept, draft)
+    if birth.told_at and told_at and told_at < birth.told_at:
+        await births.note(connection, birth, _because(why, _OLDER))
+        return True
+    if birth.state is State.CANCELLED and draft.effect is not Effect.OPEN:
+        await births.note(connection, birth, _because(why, "the birth notice was withdrawn: only a new one reopens it"))
         return True
     record = apply_draft(birth.record, draft)
     changed = changed_paths(birth.record, record)
     legal = legal_changes(changed)
     if legal and not certified and _registry_has_it(birth):
         return False
-    if draft.sent_at:
-        await births.set_told_at(connection, birth, draft.sent_at)
+    if told_at:
+        await births.set_told_at(connection, birth, told_at)
     if changed or birth.state is State.CANCELLED:
         detailed = Why("hospital", "assign", kept.event, kept.id, {"changed": list(changed)})
         await births.revise(connection, birth, record, keys=keys_of(context, record), changed=changed, why=detailed)
+        await _join_twins(context, connection, birth)
         await _after_revision(context, connection, birth, (detailed, draft, bool(legal)), certified=certified)
     else:
         await births.note(connection, birth, _because(why, "told again: nothing new"))
@@ -132,13 +149,20 @@ async def _after_revision(
 ) -> None:
     why, draft, legal = revised
     if certified and legal and birth.state is not State.REVOCATION_REVIEW:
-        await go(
-            context, connection, birth, State.AMENDMENT_REVIEW, _because(why, "changed after issue: an officer decides")
-        )
+        why = _because(why, "changed after issue: an officer decides")
+        await _review(context, connection, birth, State.AMENDMENT_REVIEW, why)
     elif certified or _registry_has_it(birth):
         await births.note(connection, birth, _because(why, "not part of the akta: recorded only"))
     else:
-        await rejudge(context, connection, birth, why, more=draft.findings)
+        await rejudge(context, connection, birth, why, told=draft, note=True)
+
+
+async def _review(context: Context, connection: Connection, birth: Birth, state: State, why: Why) -> None:
+    """Lay a certified birth before an officer; one whose state has no such move (issued unasked) gets an event."""
+    if state in MOVES[birth.state]:
+        await go(context, connection, birth, state, why)
+    else:
+        await births.note(connection, birth, why)
 
 
 def _registry_has_it(birth: Birth) -> bool:
@@ -146,16 +170,31 @@ def _registry_has_it(birth: Birth) -> bool:
     return birth.state in IN_FLIGHT or (birth.state is State.DEAD_LETTER and birth.submitted > 0)
 
 
-async def _cancel(context: Context, connection: Connection, birth: Birth, kept: Kept, *, certified: bool) -> bool:
+async def _cancel(
+    context: Context, connection: Connection, birth: Birth, told: tuple[Kept, Draft], *, certified: bool
+) -> bool:
     """Withdraw a birth notice (domain F 22 to 24)."""
+    kept, draft = told
+    why = Why("hospital", "assign", kept.event, kept.id)
+    told_at = _told_at(kept, draft)
+    if birth.told_at and told_at and told_at < birth.told_at:
+        await births.note(connection, birth, _because(why, _OLDER))
+        return True
+    if not certified and _registry_has_it(birth):
+        return False
+    if told_at:
+        await births.set_told_at(connection, birth, told_at)
     if certified:
         why = Why("hospital", "assign", f"{kept.event} after issue: the office decides", kept.id)
-        await go(context, connection, birth, State.REVOCATION_REVIEW, why)
-        return True
-    if _registry_has_it(birth):
-        return False
-    await go(context, connection, birth, State.CANCELLED, Why("hospital", "assign", kept.event, kept.id))
+        await _review(context, connection, birth, State.REVOCATION_REVIEW, why)
+    else:
+        await go(context, connection, birth, State.CANCELLED, why)
     return True
+
+
+def _told_at(kept: Kept, draft: Draft) -> dt.datetime | None:
+    """Return when a message was written, but not later than it came: a fast clock must not outrank the rest (F 110)."""
+    return min(draft.sent_at, kept.received_at) if draft.sent_at else None
 
 
 def _because(why: Why, reason: str) -> Why:

@@ -19,7 +19,12 @@ def dump(draft: Draft) -> str:
         "medical_record": draft.medical_record,
         "cleared": sorted(draft.cleared),
         "findings": [
-            {"code": f.code, "place": str(f.place) if f.place else None, "parameters": f.parameters}
+            {
+                "code": f.code,
+                "place": str(f.place) if f.place else None,
+                "parameters": f.parameters,
+                "severity": f.severity_override,
+            }
             for f in draft.findings
         ],
         "sent_at": draft.sent_at.isoformat() if draft.sent_at else None,
@@ -38,7 +43,12 @@ def load(stored: dict[str, Any]) -> Draft:
         places=places(record),
         cleared=frozenset(stored["cleared"]),
         findings=tuple(
-            Finding(f["code"], Location.parse(f["place"]) if f["place"] else None, f["parameters"])
+            Finding(
+                f["code"],
+                Location.parse(f["place"]) if f["place"] else None,
+                f["parameters"],
+                f.get("severity", ""),  # absent in what an older gateway kept
+            )
             for f in stored["findings"]
         ),
         sent_at=dt.datetime.fromisoformat(stored["sent_at"]) if stored["sent_at"] else None,

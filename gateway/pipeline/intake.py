@@ -17,7 +17,6 @@ import structlog
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import State
 from gateway.contract.ports import Effect
-from gateway.errors import StoreUnavailableError
 from gateway.hl7.location import Location
 from gateway.pipeline.draft import dump
 from gateway.pipeline.verdict import Verdict, in_view_of
@@ -126,15 +125,18 @@ class Intake:
         if out.done() or kept.cancelled():
             out.cancel()
             return
-        error = kept.exception()
-        if isinstance(error, StoreUnavailableError):
-            answer = self._answerer.refuse(incoming.verdict, Finding("STORE_UNAVAILABLE", Location("MSH")))
-            self._log(incoming, answer.code, transport, note="not kept")
-            out.set_result(answer.frames)
-        elif error is not None:
-            out.set_exception(error)
-        else:
-            out.set_result(self._answer(incoming, kept.result(), transport))
+        try:
+            error = kept.exception()
+            frames = self._not_kept(incoming, transport) if error else self._answer(incoming, kept.result(), transport)
+        except Exception:  # noqa: BLE001 - an answer that cannot be built must not leave the sender without one
+            _log.exception("message.poisoned", bytes=incoming.size, peer=incoming.peer)
+            frames = self._answerer.refuse(Verdict(), Finding("INTERNAL", Location("MSH"))).frames
+        out.set_result(frames)
+
+    def _not_kept(self, incoming: _Incoming, transport: str) -> Sequence[bytes]:
+        answer = self._answerer.refuse(incoming.verdict, Finding("STORE_UNAVAILABLE", Location("MSH")))
+        self._log(incoming, answer.code, transport, note="not kept")
+        return answer.frames
 
     def _answer(self, incoming: _Incoming, kept: Kept, transport: str) -> Sequence[bytes]:
         answer = incoming.answer

@@ -78,7 +78,7 @@ async def release(desk: Desk, birth_id: uuid.UUID) -> State:
             codes = frozenset(f["code"] for f in birth.findings if f["state"] == birth.state.value)
             await births.set_accepted(connection, birth, birth.accepted | codes)
             why = desk.why("release", {"accepted": sorted(codes)})
-            await rejudge(desk, connection, birth, why)
+            await rejudge(desk, connection, birth, why, note=True)
         else:
             raise IllegalMoveError(_what_instead(birth))
         return birth.state
@@ -88,10 +88,11 @@ async def retry(desk: Desk, birth_id: uuid.UUID) -> State:
     """Try the step again at which a birth stopped or waits. Raises LookupError, IllegalMoveError."""
     async with desk.database.transaction() as connection:
         birth = await births.lock(connection, birth_id)
+        if birth.held:
+            raise IllegalMoveError("the birth is held; release it first")
         why = desk.why("retry")
         if birth.state is State.DEAD_LETTER:
-            before = await births.state_before(connection, birth, State.DEAD_LETTER)
-            await births.move(connection, birth, before, why)
+            await births.move(connection, birth, await _back_to(connection, birth), why)
         else:
             await births.note(connection, birth, why)
         if not await _next_task(connection, birth):
@@ -107,6 +108,14 @@ async def cancel(desk: Desk, birth_id: uuid.UUID) -> State:
             raise IllegalMoveError("the registry may have this birth; ask the office to withdraw or revoke it")
         await go(desk, connection, birth, State.CANCELLED, desk.why("cancel"))
         return birth.state
+
+
+async def _back_to(connection: Connection, birth: Birth) -> State:
+    """Return where a DEAD_LETTER goes on: where it was, unless a certificate is there, or its seal is not."""
+    if await submissions.certificate(connection, birth.id) is not None:
+        return State.ISSUED
+    before = await births.state_before(connection, birth, State.DEAD_LETTER)
+    return State.READY if before is State.SEALED else before  # the record may have changed since it was sealed
 
 
 async def _next_task(connection: Connection, birth: Birth) -> bool:

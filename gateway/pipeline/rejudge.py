@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.contract.lifecycle import State, judged_state
+from gateway.hl7.location import Location
 from gateway.pipeline.draft import places
 from gateway.store import births, queue
 from gateway.store.births import Keys
@@ -12,19 +13,27 @@ from gateway.store.queue import Kind
 from gateway.verify.content import deadline, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gateway.contract.finding import Finding
+    from gateway.contract.ports import Draft
     from gateway.contract.record import BirthRecord
     from gateway.pipeline.context import Context, Rules
     from gateway.store.births import Birth, Why
     from gateway.store.database import Connection
 
+MESSAGE = "message"  # marks a stored finding that only a message can show, and only a later one takes back
+
 
 async def rejudge(
-    context: Rules, connection: Connection, birth: Birth, why: Why, *, more: Sequence[Finding] = ()
+    context: Rules, connection: Connection, birth: Birth, why: Why, *, told: Draft | None = None, note: bool = False
 ) -> State:
-    """Find what is wrong now, store it, move the birth; READY gets its next task. `more` are an adapter's findings."""
+    """Find what is wrong now, store it, move the birth; READY gets its next task.
+
+    `told` is the message that changed the record. What an adapter found in an earlier message stays until a later one
+    speaks of the same field: the record alone does not show it. With `note` a birth that stays gets an event as well.
+    """
+    more = told.findings if told else ()
     judgement = judge(
         birth.record,
         places(birth.record),
@@ -33,10 +42,24 @@ async def rejudge(
         require_form=context.config.registry.require_form,
         adapter_findings=tuple(more),
     )
-    await births.set_findings(connection, birth, [f.as_dict() for f in judgement.findings])
-    state = state_of(judgement.findings, birth.accepted)
+    stored = [f.as_dict() | ({"by": MESSAGE} if f in more else {}) for f in judgement.findings]
+    codes = {f["code"] for f in stored}
+    stored += [f for f in birth.findings if f.get("by") == MESSAGE and f["code"] not in codes and not _retold(f, told)]
+    await births.set_findings(connection, birth, stored)
+    holds = {State(f["state"]) for f in stored if f["state"] and f["code"] not in birth.accepted}
+    state, before = judged_state(holds), birth.state
     await go(context, connection, birth, state, why)
+    if note and before is birth.state:
+        await births.note(connection, birth, why)
     return state
+
+
+def _retold(finding: Mapping[str, Any], told: Draft | None) -> bool:
+    """Tell whether a message speaks of the field an earlier finding is about."""
+    if told is None or not finding["place"]:
+        return False
+    place = Location.parse(finding["place"])
+    return any((p.segment, p.field) == (place.segment, place.field) for p in told.places.values())
 
 
 def state_of(findings: Sequence[Finding], accepted: frozenset[str]) -> State:

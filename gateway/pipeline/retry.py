@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import random
 
 UNKNOWN_ERROR_ATTEMPTS = 5
+LONGEST_WISH_S = 86_400.0  # a Retry-After beyond a day is a mistake of the other side; nothing may sleep for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +63,25 @@ class GiveUp:
     code: str
 
 
-def decide(error: BaseException, *, attempt: int, rng: random.Random) -> Again | GiveUp:
-    """Return what to do after the n-th attempt (1-based) ended in `error`."""
+def code_of(error: BaseException) -> str:
+    """Return the stable name of an error."""
+    return error.code if isinstance(error, ProcotError) else type(error).__name__
+
+
+def decide(error: BaseException, *, attempt: int, rng: random.Random, before: str | None = None) -> Again | GiveUp:
+    """Return what to do after the n-th attempt (1-based) ended in `error`; `before` is how the one before it ended.
+
+    A task may have waited many times for good reasons (a poll does): its attempts count against it only where the
+    same unknown error comes again.
+    """
     if isinstance(error, RegistryUnavailableError) and error.after is not None:
-        return Again(error.after + rng.random())
+        return Again(min(max(error.after, 0.0), LONGEST_WISH_S) + rng.random())
     if isinstance(error, ProcotError):
         pace = _PACES.get(type(error))
         if pace is not None:
             return Again(pace.delay(attempt, rng))
         if error.next in (Next.HOLD, Next.REFUSE):
             return GiveUp(error.code)
-    if attempt < UNKNOWN_ERROR_ATTEMPTS:
+    if attempt < UNKNOWN_ERROR_ATTEMPTS or before not in (None, code_of(error)):
         return Again(_UNKNOWN.delay(attempt, rng))
-    return GiveUp(error.code if isinstance(error, ProcotError) else type(error).__name__)
+    return GiveUp(code_of(error))

@@ -5,6 +5,7 @@ The same outcome twice changes nothing. Another certificate after the first is n
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
 import structlog
@@ -12,6 +13,7 @@ import structlog
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, State
 from gateway.contract.ports import Certificate, Outcome, RegistryStatus
+from gateway.errors import RegistryProtocolError
 from gateway.pipeline.rejudge import go
 from gateway.store import births, messages, queue, submissions
 from gateway.store.births import Why
@@ -33,23 +35,47 @@ _ENDS = {
 async def settle(
     context: Context, connection: Connection, birth: Birth, outcome: Outcome, *, actor: str, step: str
 ) -> None:
-    """Apply an outcome to a locked birth, in the caller's transaction."""
+    """Apply an outcome to a locked birth, in the caller's transaction.
+
+    What an earlier revision was told comes late and decides nothing any more; a certificate always counts.
+    Raises RegistryProtocolError for an outcome that cannot be about this birth.
+    """
+    await _believable(connection, birth, outcome)
     if outcome.status is not RegistryStatus.UNKNOWN:
         await submissions.resolve_unknown(connection, birth.id, outcome.revision, "answered")
-    if outcome.reference and outcome.reference != birth.reference:
+    current = outcome.revision == birth.submitted
+    if outcome.reference and outcome.reference != birth.reference and current:
         await births.set_reference(connection, birth, outcome.reference)
     if outcome.status is RegistryStatus.ISSUED and outcome.certificate is not None:
         await _issued(
             context, connection, birth, (outcome, outcome.certificate), Why(actor, step, "certificate issued")
         )
-    elif outcome.status is RegistryStatus.IN_PROCESS:
+    elif outcome.status is RegistryStatus.IN_PROCESS and current:
         await _in_process(context, connection, birth, Why(actor, step, "the registry has the case"))
-    elif outcome.status in _ENDS and birth.state in IN_FLIGHT:
+    elif outcome.status in _ENDS and current and await _awaits(connection, birth):
         await _ended(context, connection, birth, outcome, Why(actor, step))
     elif birth.state not in CERTIFIED:
         _log.warning(
             "registry.outcome_ignored", birth_id=str(birth.id), status=outcome.status.value, state=birth.state.value
         )
+
+
+async def _believable(connection: Connection, birth: Birth, outcome: Outcome) -> None:
+    if uuid.UUID(outcome.birth_id) != birth.id:
+        raise RegistryProtocolError("the registry's answer is about another birth")
+    if outcome.status is not RegistryStatus.ISSUED:
+        return
+    if outcome.certificate is None:
+        raise RegistryProtocolError("the registry says that it issued a certificate and does not give it")
+    if await submissions.number_taken(connection, birth.id, outcome.certificate.number):
+        raise RegistryProtocolError("the registry gave the certificate number of another birth")
+
+
+async def _awaits(connection: Connection, birth: Birth) -> bool:
+    """Whether the registry's decision is still open: also for a birth that was laid before a person meanwhile."""
+    if birth.state is State.DEAD_LETTER:
+        return await submissions.certificate(connection, birth.id) is None
+    return birth.state in IN_FLIGHT
 
 
 async def _in_process(context: Context, connection: Connection, birth: Birth, why: Why) -> None:
@@ -90,15 +116,20 @@ async def _issued_before(
     context: Context, connection: Connection, birth: Birth, certificate: Certificate, why: Why
 ) -> None:
     before = await submissions.certificate(connection, birth.id)
-    if before is None or before.number == certificate.number:
+    if before is None or _same(before, certificate):
         return
     _log.error("registry.second_certificate", birth_id=str(birth.id), state=birth.state.value)
     detail = {"certificate_number": certificate.number}
-    contradiction = Why(why.actor, why.step, "a second certificate number: not applied", detail=detail)
+    what = "number" if before.number != certificate.number else "content under the same number"
+    contradiction = Why(why.actor, why.step, f"a second certificate {what}: not applied", detail=detail)
     if birth.state in (State.ISSUED, State.DELIVERED):
         await go(context, connection, birth, State.AMENDMENT_REVIEW, contradiction)
     else:
         await births.note(connection, birth, contradiction)
+
+
+def _same(one: Certificate, other: Certificate) -> bool:
+    return (one.number, one.child_nik, one.sha256) == (other.number, other.child_nik, other.sha256)
 
 
 async def _ended(context: Context, connection: Connection, birth: Birth, outcome: Outcome, why: Why) -> None:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from gateway.contract.lifecycle import IN_FLIGHT, State
 from gateway.contract.ports import Outcome, RegistryStatus, Submission
 from gateway.errors import (
+    RegistryProtocolError,
     RegistryRefusedError,
     RegistryUnavailableError,
     RegistryUnknownOutcomeError,
 )
+from gateway.pipeline.rejudge import go
 from gateway.pipeline.settle import settle
 from gateway.store import births, queue, submissions
 from gateway.store.births import Why
@@ -36,6 +38,9 @@ async def run(context: Context, task: Task) -> None:
         birth = await births.lock(connection, task.birth_id)
         await queue.finish(connection, task)
         await settle(context, connection, birth, outcome, actor="registry", step="submit")
+        if birth.state is State.SUBMITTED:
+            # Without this task nobody would ask again: it stays, and a person looks.
+            raise RegistryProtocolError("the registry's answer to a submission decides nothing")
 
 
 async def _prepare(context: Context, task: Task) -> tuple[Submission, bool, int] | None:
@@ -45,6 +50,11 @@ async def _prepare(context: Context, task: Task) -> tuple[Submission, bool, int]
         birth = await births.lock(connection, task.birth_id)
         if birth.state is not State.SEALED and birth.state not in IN_FLIGHT:
             await queue.finish(connection, task)
+            return None
+        if await submissions.certificate(connection, birth.id) is not None:
+            await queue.finish(connection, task)
+            why = Why("gateway", "submit", "a certificate was issued already: nothing is sent again")
+            await go(context, connection, birth, State.DEAD_LETTER, why)
             return None
         await queue.holds(connection, task)
         revision = birth.revision if birth.state is State.SEALED else birth.submitted

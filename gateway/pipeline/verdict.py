@@ -96,7 +96,7 @@ class Judge:
         decoded = decode(raw)
         verdict = Verdict(codec=decoded.codec)
         try:
-            message = parse_message(decoded.text.replace("\0", ""), limit=self._segment_limit)
+            message = self._lexed(decoded.text)
         except Hl7SyntaxError:
             verdict.header = salvage_header(decoded.text)
             verdict.findings.append(Finding("MSH_UNREADABLE", Location("MSH")))
@@ -105,12 +105,15 @@ class Judge:
         facility = verdict.facility = self._facilities.get(header.facility_code)
         if facility and decoded.doubtful and facility.charset != "cp1252":
             decoded = decode(raw, fallback=facility.charset)
-            message, verdict.codec = parse_message(decoded.text.replace("\0", "")), decoded.codec
+            message, verdict.codec = self._lexed(decoded.text), decoded.codec
         verdict.findings += check_envelope(header, test_messages=self._test_messages)
         verdict.findings += check_sender(header, facility, peer=peer, certificate_names=certificate_names)
         if facility is not None and not verdict.rejected and not _is_test(verdict.findings):
             self._understand(verdict, message, facility)
         return verdict
+
+    def _lexed(self, text: str) -> Message:
+        return parse_message(text.replace("\0", ""), limit=self._segment_limit)
 
     def _understand(self, verdict: Verdict, message: Message, facility: FacilityProfile) -> None:
         assert verdict.header is not None  # noqa: S101 - set by the caller

@@ -16,7 +16,7 @@ from gateway.contract.lifecycle import MOVES, State
 from gateway.errors import LeaseLostError, StoreUnavailableError
 from gateway.observe.logging import describe
 from gateway.pipeline import assign, check, collect, deliver, poll, seal, submit
-from gateway.pipeline.retry import Again, GiveUp, decide
+from gateway.pipeline.retry import Again, GiveUp, code_of, decide
 from gateway.store import births, queue
 from gateway.store.births import Why
 from gateway.store.queue import Kind, Task
@@ -131,20 +131,19 @@ class Workers:
         _log.info("task.worked", outcome=outcome, duration_ms=round(seconds * 1000, 2))
 
     async def _failed(self, task: Task, error: Exception) -> str:
-        decision = decide(error, attempt=task.attempts, rng=self._context.rng)
+        decision = decide(error, attempt=task.attempts, rng=self._context.rng, before=task.last_error)
         try:
             async with self._context.database.transaction() as connection:
                 match decision:
                     case Again(after_s):
-                        code = str(getattr(error, "code", type(error).__name__))
-                        await queue.postpone(connection, task, delay_s=after_s, code=code)
+                        await queue.postpone(connection, task, delay_s=after_s, code=code_of(error))
                         _log.warning("task.postponed", due_in_s=round(after_s, 1), **describe(error))
                         return "postponed"
                     case GiveUp(code):
                         await _give_up(self._context, connection, task, code)
                         _log.error("task.given_up", code=code, **describe(error))
                         return "given_up"
-        except (StoreUnavailableError, LeaseLostError) as trouble:
+        except Exception as trouble:  # noqa: BLE001 - whatever it is, the lease brings the task back
             _log.warning("task.left_to_its_lease", **describe(trouble))
             return "left"
 

@@ -297,7 +297,12 @@ async def set_reference(connection: Connection, birth: Birth, reference: str) ->
 async def twin_of(
     connection: Connection, *, mother_key: bytes, born_at: dt.datetime, facility: str, medical_record: str
 ) -> tuple[uuid.UUID, uuid.UUID | None] | None:
-    """Return (birth id, twin group) of another birth of this mother within 24 hours (domain F 1, 2)."""
+    """Return (birth id, twin group) of another birth of this mother within 24 hours (domain F 1, 2).
+
+    Keeps others from asking for the same mother until the transaction ends: twins assigned at the same time would not
+    see each other, and each would begin a group of its own.
+    """
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", mother_key.hex())
     row = await connection.fetchrow(
         """SELECT id, twin_group FROM births
            WHERE mother_key = $1 AND born_at BETWEEN $2::timestamptz - interval '24 hours' AND $2 + interval '24 hours'

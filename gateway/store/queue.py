@@ -52,14 +52,21 @@ class Task:
     birth_id: uuid.UUID | None
     message_id: int | None
     outbound_id: int | None
+    last_error: str | None = None  # how the claim before this one ended
 
 
+# MATERIALIZED: the planner may run a plain subquery more than once, and would then lock more than the limit.
 _CLAIM = """
-UPDATE tasks SET lease = gen_random_uuid(), attempts = attempts + 1, due_at = now() + $2 * interval '1 second'
-WHERE id IN (
-    SELECT id FROM tasks WHERE due_at <= now() ORDER BY priority, due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
+WITH due AS MATERIALIZED (
+    SELECT id, priority, due_at FROM tasks WHERE due_at <= now()
+    ORDER BY priority, due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE tasks t SET lease = gen_random_uuid(), attempts = t.attempts + 1, due_at = now() + $2 * interval '1 second'
+    FROM due WHERE t.id = due.id
+    RETURNING t.id, t.kind, t.lease, t.attempts, t.birth_id, t.message_id, t.outbound_id, t.last_error,
+              due.priority, due.due_at
 )
-RETURNING id, kind, lease, attempts, birth_id, message_id, outbound_id
+SELECT * FROM claimed ORDER BY priority, due_at, id
 """
 _ADD = """
 INSERT INTO tasks (kind, birth_id, message_id, outbound_id, priority, due_at)
@@ -72,7 +79,16 @@ async def claim(database: Database, *, limit: int, lease_s: float) -> list[Task]
     """Take up to `limit` due tasks, most urgent first, for `lease_s` seconds."""
     rows = await database.fetch(_CLAIM, limit, lease_s)
     return [
-        Task(r["id"], Kind(r["kind"]), r["lease"], r["attempts"], r["birth_id"], r["message_id"], r["outbound_id"])
+        Task(
+            r["id"],
+            Kind(r["kind"]),
+            r["lease"],
+            r["attempts"],
+            r["birth_id"],
+            r["message_id"],
+            r["outbound_id"],
+            r["last_error"],
+        )
         for r in rows
     ]
 
@@ -122,9 +138,9 @@ async def postpone(connection: Connection, task: Task, *, delay_s: float, code: 
 
 
 async def hurry(connection: Connection, birth_id: uuid.UUID, kind: Kind) -> bool:
-    """Make a birth's waiting task due now; False where there is none."""
-    sql = """UPDATE tasks SET due_at = now(), lease = NULL
-             WHERE birth_id = $1 AND kind = $2 AND due_at > now() RETURNING id"""
+    """Make a birth's waiting task due now; False where there is none. One that a worker holds is left to it."""
+    sql = """UPDATE tasks SET due_at = now()
+             WHERE birth_id = $1 AND kind = $2 AND due_at > now() AND lease IS NULL RETURNING id"""
     found = await connection.fetch(sql, birth_id, kind.value)
     if found:
         await connection.execute(f"NOTIFY {CHANNEL}")
@@ -132,11 +148,11 @@ async def hurry(connection: Connection, birth_id: uuid.UUID, kind: Kind) -> bool
 
 
 async def hurry_messages(connection: Connection, message_ids: list[int]) -> None:
-    """Make the assignment of these messages due now."""
+    """Make the assignment of these messages due now, except where a worker is at it (it will see the news itself)."""
     if not message_ids:
         return
     await connection.execute(
-        "UPDATE tasks SET due_at = now(), lease = NULL WHERE message_id = ANY($1) AND kind = 'assign'", message_ids
+        "UPDATE tasks SET due_at = now() WHERE message_id = ANY($1) AND kind = 'assign' AND lease IS NULL", message_ids
     )
     await connection.execute(f"NOTIFY {CHANNEL}")
 

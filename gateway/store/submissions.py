@@ -102,6 +102,14 @@ async def keep_certificate(connection: Connection, birth_id: uuid.UUID, revision
     return kept is not None
 
 
+async def number_taken(connection: Connection, birth_id: uuid.UUID, number: str) -> bool:
+    """Tell whether another birth has a certificate of this number."""
+    taken: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM certificates WHERE number = $2 AND birth_id <> $1)", birth_id, number
+    )
+    return taken
+
+
 async def certificate(connection: Connection, birth_id: uuid.UUID) -> Certificate | None:
     """Return a birth's certificate, with the file where it was collected."""
     row = await connection.fetchrow(

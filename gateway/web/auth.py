@@ -37,7 +37,9 @@ def authenticated(
         identity = await tokens.identify(request.app[DATABASE], token.strip())
         if identity is None:
             return _unauthorized("the token is unknown, expired or revoked; ask the operator for a new one")
-        return await handler(request, identity)
+        response = await handler(request, identity)
+        response.headers.setdefault("Cache-Control", "no-store")  # a child's number is in most of them
+        return response
 
     return checked
 

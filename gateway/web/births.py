@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
+import re
 import uuid
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -17,12 +19,13 @@ from gateway.web.auth import DATABASE, authenticated
 from gateway.web.problems import problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from multidict import MultiMapping
 
     from gateway.pipeline.context import Context
     from gateway.store.tokens import Identity
 
 CONTEXT: web.AppKey[Context] = web.AppKey("context")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")  # in a file name
 _QUERY = frozenset({"facility", "control_id", "mrn", "state", "since", "cursor", "limit"})
 
 
@@ -32,7 +35,8 @@ def routes() -> list[web.RouteDef]:
         web.get("/v1/births", authenticated(_list)),
         web.get("/v1/births/{id}", authenticated(_show)),
         web.get("/v1/births/{id}/history", authenticated(_history)),
-        web.get("/v1/births/{id}/document", authenticated(_document)),
+        # No HEAD: a facility's request for the document is its delivery, and HEAD would deliver nothing.
+        web.get("/v1/births/{id}/document", authenticated(_document), allow_head=False),
     ]
 
 
@@ -48,11 +52,15 @@ async def _list(request: web.Request, identity: Identity) -> web.StreamResponse:
     return web.json_response({"items": items, "next": following})
 
 
-def read_filter(query: Mapping[str, str], *, scope: str | None) -> Filter:
+def read_filter(query: MultiMapping[str], *, scope: str | None) -> Filter:
     """Read the query of GET /v1/births. Raises ValueError naming the parameter and what it takes."""
-    unknown = sorted(set(query) - _QUERY)
-    if unknown:
-        raise ValueError(f"{unknown[0]}: no such parameter; there are {', '.join(sorted(_QUERY))}")
+    for name in query:
+        if name not in _QUERY:
+            raise ValueError(f"{name[:40]}: no such parameter; there are {', '.join(sorted(_QUERY))}")
+        if len(query.getall(name)) > 1:
+            raise ValueError(f"{name}: given more than once")
+        if "\0" in query[name]:
+            raise ValueError(f"{name}: holds a NUL character, which no stored value does")
     state = query.get("state")
     if state is not None and state not in {s.value for s in State}:
         raise ValueError(f"state: no such state; one of {', '.join(s.value for s in State)}")
@@ -126,14 +134,15 @@ async def _document(request: web.Request, identity: Identity) -> web.StreamRespo
     if certificate is None or not certificate.document:
         detail = f"there is no certificate yet; the birth is {found['state']}"
         return problem(HTTPStatus.CONFLICT, detail, code="NO_CERTIFICATE")
+    digest = base64.b64encode(bytes.fromhex(certificate.sha256)).decode()
     if identity.role == "facility":
         await handover.picked_up(request.app[CONTEXT], birth_id, actor=identity.actor)
     return web.Response(
         body=certificate.document,
         content_type="application/pdf",
         headers={
-            "Content-Disposition": f'attachment; filename="{certificate.number}.pdf"',
-            "Digest": f"sha-256={certificate.sha256}",
-            "Cache-Control": "no-store",
+            "Content-Disposition": f'attachment; filename="{_UNSAFE.sub("_", certificate.number)}.pdf"',
+            "Digest": f"sha-256={digest}",  # RFC 3230, what most clients know
+            "Repr-Digest": f"sha-256=:{digest}:",  # RFC 9530, what replaced it
         },
     )

@@ -18,6 +18,7 @@ from gateway.web.problems import problem
 
 if TYPE_CHECKING:
     from gateway.contract.ports import Outcome
+    from gateway.errors import ProcotError
     from gateway.pipeline.context import Context
 
 _log = structlog.get_logger()
@@ -49,19 +50,24 @@ async def _callback(request: web.Request) -> web.StreamResponse:
     return web.Response(status=HTTPStatus.NO_CONTENT.value)
 
 
-def _refused(context: Context, status: HTTPStatus, error: Exception) -> web.Response:
-    context.metrics.callbacks.labels(str(getattr(error, "code", "error"))).inc()
+def _refused(context: Context, status: HTTPStatus, error: ProcotError) -> web.Response:
+    context.metrics.callbacks.labels(error.code).inc()
     _log.warning("registry.callback_refused", status=status.value, **describe(error))
-    return problem(status, str(error), code=str(getattr(error, "code", "")))
+    again = {"Retry-After": "5"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
+    return problem(status, str(error), code=error.code, headers=again)
 
 
 async def _apply(context: Context, outcome: Outcome) -> bool:
+    """Settle the outcome; False where there is no such birth."""
     try:
         birth_id = uuid.UUID(outcome.birth_id)
-        async with context.database.transaction() as connection:
-            birth = await births.lock(connection, birth_id)
-            await settle(context, connection, birth, outcome, actor="registry", step="callback")
-    except (ValueError, LookupError):
+    except ValueError:
         return False
+    async with context.database.transaction() as connection:
+        try:
+            birth = await births.lock(connection, birth_id)
+        except LookupError:
+            return False
+        await settle(context, connection, birth, outcome, actor="registry", step="callback")
     _log.info("registry.callback", birth_id=outcome.birth_id, status=outcome.status.value, state=birth.state.value)
     return True

@@ -13,11 +13,7 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "application/problem+json"
 
 
-def problem(
-    status: HTTPStatus, detail: str, *, code: str = "", headers: Mapping[str, str] | None = None
-) -> web.Response:
-    """Return a problem response. `detail` holds no personal data."""
-    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
-    if code:
-        body["code"] = code
+def problem(status: HTTPStatus, detail: str, *, code: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Return a problem response. `detail` is for a person and holds no personal data, `code` is for programs."""
+    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail, "code": code}
     return web.json_response(body, status=status.value, content_type=CONTENT_TYPE, headers=headers)

@@ -47,7 +47,9 @@ async def _answered(
         return await handler(request)
     except web.HTTPException as error:
         status = HTTPStatus(error.status)
-        return problem(status, _DETAILS.get(status, status.description or status.phrase), code=status.name)
+        allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+        detail = _DETAILS.get(status, status.description or status.phrase)
+        return problem(status, detail, code=status.name, headers=allowed)
     except StoreUnavailableError as error:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), code=error.code, headers={"Retry-After": "5"})
     except Exception:  # noqa: BLE001 - whatever it was, the caller gets a problem and the log gets its place

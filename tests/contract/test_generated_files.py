@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
@@ -17,6 +16,9 @@ from gateway.contract.finding import catalogue
 from gateway.contract.lifecycle import State
 from gateway.errors import ConfigError
 from tests.simulators.records import birth_record
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCHEMA: dict[str, Any] = json.loads((generate.ROOT / "schemas/birth-record.v1.json").read_text("utf-8"))
 

@@ -136,6 +136,10 @@ class RegistrySandbox:
             self._runner = None
         self._records.close()
 
+    def cases(self) -> list[dict[str, Any]]:
+        """Return every case's ids, status and akta number: what GET /sandbox/records shows, without people."""
+        return self._records.overview()
+
     def send_callbacks_to(self, url: str) -> None:
         """Set the gateway's callback address; what waited for it is sent now."""
         self._messenger.send_to(url)

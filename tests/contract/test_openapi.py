@@ -1,0 +1,162 @@
+"""schemas/openapi.json is valid, complete, and what a running gateway really answers."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+import json
+from importlib import resources
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+from openapi_spec_validator import validate
+
+from gateway.config import Config
+from gateway.contract.finding import Finding, catalogue
+from gateway.contract.lifecycle import State
+from gateway.web.server import application
+from tests.simulators.facilities import HOSPITAL, sample
+from tests.simulators.system import control_id_of, system
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import aiohttp
+
+    from gateway.pipeline.context import Context
+
+SPEC: dict[str, Any] = json.loads(resources.files("schemas").joinpath("openapi.json").read_text("utf-8"))
+formats = FormatChecker(("uuid", "date"))
+
+
+@formats.checks("date-time", raises=ValueError)
+def _is_time(value: object) -> bool:
+    return not isinstance(value, str) or dt.datetime.fromisoformat(value).tzinfo is not None
+
+
+def _closed(schemas: dict[str, Any]) -> dict[str, Any]:
+    """Return the schemas with every object closed, so that an undocumented member shows."""
+    made = copy.deepcopy(schemas)
+    for schema in made.values():
+        if "properties" in schema:
+            schema["additionalProperties"] = False
+    return made
+
+
+COMPONENTS = {**SPEC["components"], "schemas": _closed(SPEC["components"]["schemas"])}
+
+
+def resolved(value: dict[str, Any]) -> dict[str, Any]:
+    """Follow one $ref within the document."""
+    if "$ref" not in value:
+        return value
+    found: Any = SPEC
+    for step in value["$ref"].removeprefix("#/").split("/"):
+        found = found[step]
+    return cast("dict[str, Any]", found)
+
+
+def fits(schema: dict[str, Any], value: object) -> None:
+    Draft202012Validator({**schema, "components": COMPONENTS}, format_checker=formats).validate(value)
+
+
+async def conforms(response: aiohttp.ClientResponse, path: str, method: str = "get") -> None:
+    """Check status, content type, body and headers of a response against the document."""
+    documented = SPEC["paths"][path][method]["responses"]
+    assert str(response.status) in documented, f"{path} may not answer {response.status}"
+    described = resolved(documented[str(response.status)])
+    content = described.get("content", {})
+    if content:
+        assert response.content_type in content
+        schema = content[response.content_type].get("schema")
+        if response.content_type.endswith("json"):
+            fits(schema, json.loads(await response.text()))
+    else:
+        assert await response.read() == b""
+    for name, header in described.get("headers", {}).items():
+        fits(resolved(header)["schema"], response.headers.get(name))
+
+
+def test_the_document_is_valid_openapi() -> None:
+    assert SPEC["openapi"].startswith("3.1")
+    validate(SPEC)
+
+
+def test_every_route_is_documented_and_every_documented_call_is_served() -> None:
+    context = cast("Context", SimpleNamespace(config=Config(), database=None))
+    served = {
+        (route.method, route.resource.canonical)
+        for route in application(context, ready=str).router.routes()
+        if route.resource and route.method != "HEAD"
+    }
+    documented = {
+        (method.upper(), path)
+        for path, item in SPEC["paths"].items()
+        for method in item
+        if method in ("get", "post", "put", "patch", "delete")
+    }
+    assert served == documented
+
+
+def test_states_and_findings_in_the_document_are_those_of_the_program() -> None:
+    assert SPEC["components"]["schemas"]["State"]["enum"] == [state.value for state in State]
+    for code in catalogue():
+        fits({"$ref": "#/components/schemas/Issue"}, Finding(code).as_dict())
+
+
+def test_the_query_parameters_of_the_list_are_those_the_program_takes() -> None:
+    from gateway.web.births import _QUERY  # noqa: PLC0415 - a private name, for this comparison only
+
+    assert {parameter["name"] for parameter in SPEC["paths"]["/v1/births"]["get"]["parameters"]} == _QUERY
+
+
+async def test_what_a_running_gateway_answers_is_what_the_document_says(database: str, tmp_path: Path) -> None:
+    async with system(database, tmp_path) as running:
+        for name in ("01", "02", "03", "04", "06", "09", "12"):
+            await running.send(sample(name))
+        await running.until(control_id_of(sample("01")), "DELIVERED")
+        await running.until(control_id_of(sample("12")), "LAHIR_MATI")
+        await running.until(control_id_of(sample("09")), "HOLD_DATA")
+        births = await running.births()
+        assert len(births) == 7
+        token = running.operator
+        async with running.request("/v1/births", token=token, params={"limit": "2"}) as response:
+            assert (await response.json())["next"]
+            await conforms(response, "/v1/births")
+        async with running.request("/v1/births", token=token, params={"since": "yesterday"}) as response:
+            assert response.status == 400
+            await conforms(response, "/v1/births")
+        for birth in births:
+            for end in ("", "/history", "/document"):
+                async with running.request(f"/v1/births/{birth['id']}{end}", token=token) as response:
+                    assert response.status in ((200, 409) if end == "/document" else (200,))
+                    await conforms(response, f"/v1/births/{{id}}{end}")
+
+
+@pytest.mark.parametrize("path", ["/v1/births/{id}", "/v1/births/{id}/history", "/v1/births/{id}/document"])
+async def test_refusals_are_the_documented_problems(database: str, tmp_path: Path, path: str) -> None:
+    async with system(database, tmp_path) as running:
+        for birth_id in (str(uuid4()), "not-an-id"):
+            for token in (running.facility[HOSPITAL], running.operator):
+                async with running.request(path.format(id=birth_id), token=token) as response:
+                    assert response.status == 404
+                    await conforms(response, path)
+            async with running.request(path.format(id=birth_id), token="unknown") as response:
+                assert response.status == 401
+                await conforms(response, path)
+
+
+async def test_the_calls_without_a_token_answer_as_documented(database: str, tmp_path: Path) -> None:
+    async with system(database, tmp_path) as running:
+        for path in ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json"):
+            async with running.request(path) as response:
+                assert response.status == 200
+                await conforms(response, path)
+        for registry, status in (("dukcapil", 401), ("elsewhere", 404)):
+            address = f"/v1/registry/callbacks/{registry}"
+            async with running.request(address, method="POST", json={}) as response:
+                assert response.status == status
+                await conforms(response, "/v1/registry/callbacks/{registry}", "post")

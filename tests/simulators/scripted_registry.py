@@ -1,0 +1,137 @@
+"""A registry in memory that fills the real port: scriptable answers, and a record of all that reached it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from gateway.contract.masked import Nik, Personal
+from gateway.contract.ports import Certificate, Outcome, ParentCheck, RegistryStatus
+from gateway.errors import RegistryProtocolError, SignatureError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from gateway.contract.finding import Finding
+    from gateway.contract.ports import Submission, TwinGroup
+    from gateway.contract.record import BirthRecord
+
+PDF = b"%PDF-1.7 SPECIMEN"
+
+
+def certificate(number: str = "3510-LU-20032025-9001", **changes: Any) -> Certificate:
+    """Return an invented certificate whose file is `PDF`."""
+    issued = Certificate(
+        number=number,
+        child_nik=Nik("3510161103259001"),
+        family_card=Personal("3510161405189001"),
+        issued_at=dt.datetime(2025, 3, 20, 3, tzinfo=dt.UTC),
+        sha256=hashlib.sha256(PDF).hexdigest(),
+        document_url=f"https://registry.invalid/{number}",
+    )
+    return replace(issued, **changes)
+
+
+@dataclass
+class ScriptedRegistry:
+    """What is not scripted is accepted: submissions come into process, parents agree, unknown cases are unknown.
+
+    A script entry is an answer, or an error to raise.
+    """
+
+    name: str = "scripted"
+    on_submit: deque[RegistryStatus | Outcome | Exception] = field(default_factory=deque)
+    on_ask: deque[RegistryStatus | Outcome | Exception] = field(default_factory=deque)
+    on_check: deque[tuple[ParentCheck, ...] | Exception] = field(default_factory=deque)
+    on_fetch: deque[bytes | Exception] = field(default_factory=deque)
+    during: Callable[[str], Awaitable[object]] | None = None  # awaited inside every call, with its name
+    loses_answer: Exception | None = None  # the next submission is accepted, its answer lost
+
+    cases: dict[str, Outcome] = field(default_factory=dict)  # by idempotency key: what the registry has
+    submissions: list[Submission] = field(default_factory=list)
+    asked: list[tuple[str, int, str]] = field(default_factory=list)
+    checked: list[BirthRecord] = field(default_factory=list)
+    fetched: list[str] = field(default_factory=list)
+    closed: bool = False
+
+    async def check_parents(self, record: BirthRecord) -> tuple[ParentCheck, ...]:
+        self.checked.append(record)
+        await self._meanwhile("check_parents")
+        answer = self.on_check.popleft() if self.on_check else ()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def document(self, record: BirthRecord, *, birth_id: str, revision: int, twins: TwinGroup | None) -> dict[str, Any]:
+        child = record.child
+        return {
+            "id_kasus": birth_id,
+            "revisi": revision,
+            "nama": child.name.reveal() if child.name else None,
+            "berat": child.weight_g,
+            "kembar": {"kelompok": twins.group_id, "jumlah": twins.size} if twins else None,
+        }
+
+    async def submit(self, submission: Submission) -> Outcome:
+        self.submissions.append(submission)
+        await self._meanwhile("submit")
+        answer = self.on_submit.popleft() if self.on_submit else RegistryStatus.IN_PROCESS
+        if isinstance(answer, Exception):
+            raise answer
+        outcome = _outcome(answer, submission.birth_id, submission.revision)
+        self.cases.setdefault(submission.idempotency_key, outcome)
+        if self.loses_answer is not None:
+            error, self.loses_answer = self.loses_answer, None
+            raise error
+        return outcome
+
+    async def ask(self, *, birth_id: str, revision: int, reference: str) -> Outcome:
+        self.asked.append((birth_id, revision, reference))
+        await self._meanwhile("ask")
+        if self.on_ask:
+            answer = self.on_ask.popleft()
+            if isinstance(answer, Exception):
+                raise answer
+            return _outcome(answer, birth_id, revision)
+        return self.cases.get(f"{birth_id}:{revision}") or Outcome(birth_id, revision, RegistryStatus.UNKNOWN)
+
+    async def fetch_document(self, certificate: Certificate) -> bytes:
+        self.fetched.append(certificate.number)
+        await self._meanwhile("fetch_document")
+        answer = self.on_fetch.popleft() if self.on_fetch else PDF
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def read_callback(self, headers: Mapping[str, str], body: bytes) -> Outcome:
+        if headers.get("signature") != "good":
+            raise SignatureError("the callback is not signed")
+        try:
+            told = json.loads(body)
+            return Outcome(told["birth_id"], told["revision"], RegistryStatus(told["status"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise RegistryProtocolError("the callback cannot be read") from error
+
+    async def close(self) -> None:
+        self.closed = True
+
+    async def _meanwhile(self, call: str) -> None:
+        if self.during is not None:
+            during, self.during = self.during, None
+            await during(call)
+
+
+def _outcome(answer: RegistryStatus | Outcome, birth_id: str, revision: int) -> Outcome:
+    if isinstance(answer, Outcome):
+        return answer
+    issued = certificate() if answer is RegistryStatus.ISSUED else None
+    return Outcome(birth_id, revision, answer, reference=f"PRM-{birth_id[:8]}", certificate=issued)
+
+
+def checks(*findings: Finding) -> tuple[ParentCheck, ...]:
+    """Return the registry's opinion on a mother."""
+    return (ParentCheck("mother", findings),)
