@@ -7,7 +7,6 @@ second is twins. NIK serials are 900x: numbers that the registry sandbox knows a
 from __future__ import annotations
 
 import datetime as dt
-import os
 import time
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
@@ -46,7 +45,7 @@ class DemoBirth:
 def demo_births(count: int) -> list[DemoBirth]:
     """Return `count` births: a singleton, twins, then singletons."""
     now = dt.datetime.now(ZoneInfo("Asia/Jakarta")).replace(microsecond=0)
-    run = f"D{os.getpid() % 100_000:05}{int(time.time()) % 1_000_000:06}"
+    run = f"D{time.time_ns() // 1000 % 10**10:010}"  # another run has other control ids and record numbers
     births: list[DemoBirth] = []
     family = 0
     while len(births) < count:

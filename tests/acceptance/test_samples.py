@@ -136,7 +136,7 @@ async def test_a_correction_before_submission_is_a_new_revision(database: str, t
 
 
 async def _revision(running: System, number: int) -> bool:
-    return (await running.birth(control_id_of(sample("01"))))["revision"] == number
+    return bool((await running.birth(control_id_of(sample("01"))))["revision"] == number)
 
 
 async def test_a_correction_after_issue_waits_for_an_officer(database: str, tmp_path: Path) -> None:
