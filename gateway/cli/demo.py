@@ -19,7 +19,7 @@ from gateway.app import split_address
 from gateway.cli import loop
 from gateway.cli.demo_births import DemoBirth, demo_births
 from gateway.cli.local import Local, Wishes, local
-from gateway.cli.output import as_json, console, emit, errors, table
+from gateway.cli.output import as_json, console, emit, errors, program, table
 from gateway.errors import ProcotError
 from gateway.mllp.client import MllpClient, acknowledgement
 from gateway.observe.logging import configure
@@ -35,8 +35,9 @@ _SHOWN = 12  # births told one by one; more are a progress bar
 _FINAL = "DELIVERED"
 
 
-@click.command()
-@click.option("--births", "count", type=click.IntRange(1, 100_000), default=3, show_default=True)
+@click.command(short_help="See births go all the way to their certificates.")
+@click.option("--births", "count", type=click.IntRange(1, 100_000), default=3, show_default=True, metavar="N",
+              help="how many; two of them are twins")  # fmt: skip
 @as_json(shown="one object a birth: control_id, birth_id, state, certificate_number, child_nik, seconds")
 def demo(count: int, json_output: bool) -> None:
     """Send births through the whole system and show each one's way to its certificate number.
@@ -161,7 +162,7 @@ def _print(
     letters = len(list(running.inbox.glob("*.hl7")))
     console.print(
         f"\nThe hospital's inbox holds {letters} messages: MDM^T02 with the certificate, ADT^A31 with the NIK.\n"
-        f"{len(births)} births in {time.monotonic() - started:.1f} s. Next: `procot up`, and send one of your own."
+        f"{len(births)} births in {time.monotonic() - started:.1f} s. Next: `{program()} up`, and send one of your own."
     )
 
 

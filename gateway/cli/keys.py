@@ -9,6 +9,7 @@ import click
 
 from gateway.cli.output import as_json, console, emit, table
 from gateway.config import load
+from gateway.errors import ConfigError
 from gateway.evidence.keys import Keyring
 
 _DIRECTORY = click.option(
@@ -18,10 +19,12 @@ _DIRECTORY = click.option(
 _CONFIG = click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="configuration file")
 
 
-def _keyring(config: Path | None, data: Path) -> Keyring:
-    ring = Keyring(load(config).keys_directory if config else data / "keys")
-    ring.open()
-    return ring
+def _directory(config: Path | None, data: Path) -> Path:
+    return load(config).keys_directory if config else data / "keys"
+
+
+def _is_empty(directory: Path) -> bool:
+    return not any(directory.glob("sign-*.pem"))
 
 
 @click.group()
@@ -35,7 +38,11 @@ def keys() -> None:
 @_CONFIG
 def list_keys(json_output: bool, config: Path | None, data: Path) -> None:
     """List the keys: the newest signs, all of them stay published for checking."""
-    ring = _keyring(config, data)
+    directory = _directory(config, data)
+    if _is_empty(directory):
+        raise ConfigError(f"{directory}: there are no keys yet; the first start makes one, or `procot keys new`")
+    ring = Keyring(directory)
+    ring.open()
     rows = [
         {
             "key_id": key.key_id,
@@ -56,5 +63,10 @@ def list_keys(json_output: bool, config: Path | None, data: Path) -> None:
 @_CONFIG
 def new(config: Path | None, data: Path) -> None:
     """Make a key. A running gateway signs with it after its next start; older keys stay published."""
-    key = _keyring(config, data).new()
-    console.print(f"made {key.key_id}; restart the gateway to sign with it", markup=False, soft_wrap=True)
+    directory = _directory(config, data)
+    first = _is_empty(directory)
+    ring = Keyring(directory)
+    ring.open()  # makes the first key where there is none
+    key = ring.signing if first else ring.new()
+    then = "a gateway signs with it from its start" if first else "restart the gateway to sign with it"
+    console.print(f"made {key.key_id} in {directory}; {then}", markup=False, soft_wrap=True)

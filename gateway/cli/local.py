@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import secrets
-import socket
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway import plugins
-from gateway.app import Gateway, split_address, write_private
+from gateway.app import Gateway, write_private
+from gateway.cli.addresses import check_free
 from gateway.cli.sandbox import HospitalListener, hospital_sandbox
 from gateway.config import Config, parse
 from gateway.evidence.keys import Keyring
+from gateway.store.cluster import DirectoryLock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,27 +54,42 @@ class Wishes:
 
 @asynccontextmanager
 async def local(wishes: Wishes) -> AsyncIterator[Local]:
-    """Start everything in order, lend it, stop it in the opposite order."""
+    """Start everything in order, lend it, stop it in the opposite order.
+
+    Raises DataDirectoryHeldError, or ConfigError for addresses that are taken, before anything is started.
+    """
     wishes.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     ports = {name: 0 if wishes.free_ports else port for name, port in PORTS.items()}
     inbox = wishes.data / "hospital-inbox"
-    hospital = await HospitalListener.start(hospital_sandbox(inbox), "127.0.0.1", ports["hospital"])
-    registry = await _registry(wishes, ports["registry"])
-    try:
+    async with AsyncExitStack() as stack:
+        lock = DirectoryLock.take(wishes.data)
+        stack.callback(lock.release)
+        check_free(_wanted(wishes, ports), instead="take other ports with --free-ports, or in a --config")
+        hospital = await HospitalListener.start(hospital_sandbox(inbox), "127.0.0.1", ports["hospital"])
+        stack.push_async_callback(hospital.stop)
+        registry = await _registry(wishes, ports["registry"])
+        stack.push_async_callback(registry.stop)
         registry_url = await registry.start()
         config = _config(wishes, ports, registry_url, hospital.address)
         gateway = Gateway(config)
-        async with gateway.running() as addresses:
-            registry.send_callbacks_to(f"{addresses.http}/v1/registry/callbacks/{config.registry.adapter}")
-            yield Local(gateway, addresses.mllp, addresses.http, registry_url, hospital.address, addresses.dsn, inbox)
-    finally:
-        await registry.stop()
-        await hospital.stop()
+        addresses = await stack.enter_async_context(gateway.running())
+        registry.send_callbacks_to(f"{addresses.http}/v1/registry/callbacks/{config.registry.adapter}")
+        yield Local(gateway, addresses.mllp, addresses.http, registry_url, hospital.address, addresses.dsn, inbox)
+
+
+def _wanted(wishes: Wishes, ports: dict[str, int]) -> dict[str, str]:
+    """Return the addresses that will be listened on, by purpose."""
+    wanted = {purpose: f"127.0.0.1:{port}" for purpose, port in ports.items()}
+    if wishes.base is not None and not wishes.free_ports:
+        given = {"mllp": wishes.base.mllp, "http": wishes.base.http}
+        wanted |= {name: part.listen for name, part in given.items() if "listen" in part.model_fields_set}
+    return wanted
 
 
 async def _registry(wishes: Wishes, port: int) -> Any:
     """Open the registry sandbox; it reads our public keys from a file that is written before both start."""
-    keyring = Keyring(wishes.data / "keys")
+    own = wishes.base.signing.directory if wishes.base else None
+    keyring = Keyring(own or wishes.data / "keys")
     keyring.open()
     public = wishes.data / "gateway-jwks.json"
     write_private(public, json.dumps(keyring.jwks()))
@@ -97,6 +113,10 @@ def _config(wishes: Wishes, ports: dict[str, int], registry_url: str, hospital: 
     values: dict[str, Any] = {}
     if wishes.base is not None:
         values = wishes.base.model_dump(mode="json", exclude_unset=True)
+        database = values.setdefault("database", {})
+        database["directory"] = str(wishes.data)  # --data says where, whatever the file says
+        if wishes.base.database.dsn is not None:
+            database["dsn"] = wishes.base.database.dsn.get_secret_value()  # a dump masks it
     listen: dict[str, dict[str, Any]] = {
         "mllp": {"listen": f"127.0.0.1:{ports['mllp']}"},
         "http": {"listen": f"127.0.0.1:{ports['http']}"},
@@ -118,9 +138,3 @@ def _config(wishes: Wishes, ports: dict[str, int], registry_url: str, hospital: 
     for facility in facilities:
         facility.setdefault("deliver_to", hospital)
     return parse({**values, **merged, "facility": facilities}, where="procot up")
-
-
-def port_is_free(address: str) -> bool:
-    """Tell whether nobody listens on an address."""
-    with socket.socket() as probe:
-        return probe.connect_ex(split_address(address)) != 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -13,7 +14,14 @@ from gateway.errors import ProcotError
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-@click.group(context_settings=_CONTEXT)
+class _InOrder(click.Group):
+    """A group that lists its commands as a newcomer meets them, not by alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings=_CONTEXT)
 @click.version_option(package_name="procot", prog_name="procot")
 def procot() -> None:
     """Births in from hospitals over HL7, birth certificates back: Akta Lahir Procot, Pulang Bawa Akta.
@@ -37,7 +45,7 @@ procot.add_command(tokens.tokens)
 def main() -> None:
     """Run a command; an error of ours is one sentence on stderr and exit status 1."""
     try:
-        procot(standalone_mode=False)
+        procot(standalone_mode=False, prog_name="procot")
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
     except click.Abort:
@@ -45,6 +53,9 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except ProcotError as error:
         errors.print(f"procot: {error}", markup=False, soft_wrap=True)
         sys.exit(1)

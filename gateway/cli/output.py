@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -25,6 +27,16 @@ def _console(*, stderr: bool) -> Console:
 
 console = _console(stderr=False)
 errors = _console(stderr=True)
+
+
+def program() -> str:
+    """Return how a person calls this program here: by name where the shell finds it, else by its place."""
+    if shutil.which("procot"):
+        return "procot"
+    script = Path(sys.executable).with_name("procot")
+    if not script.exists():
+        return "python -m gateway.cli"
+    return str(script.relative_to(Path.cwd())) if script.is_relative_to(Path.cwd()) else str(script)
 
 
 def emit(item: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import click
 
 from gateway.app import RUN_FILE
 from gateway.config import Config, load, parse
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, StoreUnavailableError
 from gateway.store.database import Database
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ def options(command: F) -> F:
         type=click.Path(path_type=Path, file_okay=False),
         default=Path("var"),
         show_default=True,
-        help="data directory of a running `procot up` or `procot serve`",
+        help="directory on which `procot up` or `procot serve` runs",
     )(command)
     return click.option(
         "--config",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="configuration file with database.dsn; without it the gateway running on --data is used",
+        help="configuration file; without one, --data says which gateway",
     )(command)
 
 
@@ -64,9 +64,13 @@ def settings(config: Path | None, data: Path) -> Config:
 
 @asynccontextmanager
 async def database(config: Path | None, data: Path) -> AsyncIterator[Database]:
-    """Lend the opened database of a command."""
+    """Lend the opened database of a command. Raises ConfigError where it does not answer."""
     opened = Database(dsn_of(config, data), size=2, timeout_s=_TIMEOUT_S)
-    await opened.open()
+    try:
+        await opened.open()
+    except StoreUnavailableError as error:
+        whose = f"of {config}" if config else f"of the gateway on {data}"
+        raise ConfigError(f"the PostgreSQL {whose} does not answer; does it run? ({error})") from error
     try:
         yield opened
     finally:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import os
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.app import Gateway, remove, write_private
-from gateway.cli import loop
+from gateway.app import Gateway
+from gateway.cli import loop, ready
 from gateway.cli.local import Local, Wishes, local
-from gateway.cli.output import console
+from gateway.cli.output import console, program
 from gateway.config import Config, load
+from gateway.errors import ConfigError
 from gateway.observe.logging import configure
 from gateway.store import tokens
 
@@ -23,18 +25,15 @@ if TYPE_CHECKING:
     from gateway.store.database import Database
 
 _UP_LABEL = "procot up"
-_READY = click.option(
-    "--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="written, whole, when everything listens"
-)
 
 
-@click.command()
+@click.command(short_help="Run everything on this machine until Ctrl-C.")
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), default=Path("var"), show_default=True,
               help="where everything is kept")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="settings beside the built-in ones")
 @click.option("--free-ports", is_flag=True, help="take free ports instead of 2575, 8080, 8090 and 2577")
 @click.option("--work-seconds", default=1.0, show_default=True, help="how long the registry sandbox works a case")
-@_READY
+@ready.OPTION
 def up(data: Path, config: Path | None, free_ports: bool, work_seconds: float, ready_file: Path | None) -> None:
     """Run everything on this machine until Ctrl-C: PostgreSQL, registry sandbox, hospital sandbox, gateway.
 
@@ -43,7 +42,7 @@ def up(data: Path, config: Path | None, free_ports: bool, work_seconds: float, r
     """
     base = load(config) if config else None
     log_file = data / "procot.log" if console.is_terminal else None
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make(data)
     configure(level=(base or Config()).observe.level, file=log_file)
     wishes = Wishes(data=data.resolve(), free_ports=free_ports, work_seconds=work_seconds, base=base)
     loop.run(_up(wishes, ready_file, log_file))
@@ -51,17 +50,21 @@ def up(data: Path, config: Path | None, free_ports: bool, work_seconds: float, r
 
 async def _up(wishes: Wishes, ready_file: Path | None, log_file: Path | None) -> None:
     stop = loop.stop_signal()
+    ready.forget(ready_file)
     async with local(wishes) as running:
         token = await _local_token(running.gateway.context.database)
-        ready = _ready(running, token)
-        if ready_file is not None:
-            write_private(ready_file, json.dumps(ready))
-        _greet(running, token, log_file)
-        await until(stop, running.gateway)
+        with ready.ready(ready_file, _ready(running, token)):
+            _greet(running, token, log_file, wishes.data)
+            await until(stop, running.gateway)
         if console.is_terminal:
             console.print("stopping: answering what was received …")
-    if ready_file is not None:
-        remove(ready_file)
+
+
+def _make(data: Path) -> None:
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--data {data}: cannot be made ({error.strerror})") from None
 
 
 async def _local_token(database: Database) -> str:
@@ -85,15 +88,25 @@ def _ready(running: Local, token: str) -> dict[str, Any]:
     }
 
 
-def _greet(running: Local, token: str, log_file: Path | None) -> None:
-    console.print(f"""Procot is ready.
-  births in     MLLP {running.mllp}          procot send FILE --to {running.mllp}
-  API           {running.http}   curl -H "Authorization: Bearer $TOKEN" {running.http}/v1/births
-  results       {running.inbox}  (hospital sandbox, MLLP {running.hospital})
-  registry      {running.registry}   specimens only
-  sign in with  TOKEN={token}
-  logs          {log_file or "stderr"}
+def _greet(running: Local, token: str, log_file: Path | None, data: Path) -> None:
+    place = "" if data == Path("var").resolve() else f" --data {shlex.quote(str(data))}"
+    console.print(f"""\
+Procot is ready.
+
+  MLLP       {running.mllp}
+  HTTP       {running.http}
+  registry   {running.registry}  (sandbox: specimens only)
+  hospital   {running.hospital}  (sandbox: keeps what it gets)
+  its inbox  {running.inbox}
+  logs       {log_file or "standard error"}
+  API token  {token}
+
+Send a birth:   {program()} send FILE --to {running.mllp}
+See them all:   {program()} births list{place}
+Over HTTP:      curl -H 'Authorization: Bearer {token}' \\
+                     {running.http}/v1/births
 Ctrl-C ends it.""", markup=False, soft_wrap=True)  # fmt: skip
+    sys.stdout.flush()
 
 
 async def until(stop: asyncio.Event, gateway: Gateway) -> None:
@@ -107,9 +120,9 @@ async def until(stop: asyncio.Event, gateway: Gateway) -> None:
         task.result()
 
 
-@click.command()
+@click.command(short_help="Run the gateway alone, for production.")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), required=True, help="TOML file")
-@_READY
+@ready.OPTION
 def serve(config: Path, ready_file: Path | None) -> None:
     """Run the gateway alone, for production. Ends on SIGTERM once what was received is answered.
 
@@ -124,9 +137,7 @@ def serve(config: Path, ready_file: Path | None) -> None:
 async def _serve(config: Config, ready_file: Path | None) -> None:
     stop = loop.stop_signal()
     gateway = Gateway(config)
+    ready.forget(ready_file)
     async with gateway.running() as addresses:
-        if ready_file is not None:
-            write_private(ready_file, json.dumps({**dataclasses.asdict(addresses), "pid": os.getpid()}))
-        await until(stop, gateway)
-    if ready_file is not None:
-        remove(ready_file)
+        with ready.ready(ready_file, {**dataclasses.asdict(addresses), "pid": os.getpid()}):
+            await until(stop, gateway)

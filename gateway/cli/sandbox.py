@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway import plugins
-from gateway.app import split_address, write_private
-from gateway.cli import loop
+from gateway.cli import loop, ready
+from gateway.cli.addresses import ADDRESS, check_free
 from gateway.cli.output import console
 from gateway.config import Limits, secret
 from gateway.mllp.server import MllpServer, Peer, as_future
@@ -64,19 +64,17 @@ class HospitalListener:
 
 @click.group()
 def sandbox() -> None:
-    """Run a registry or a hospital of your own to test against. They keep what they get; they are never real."""
+    """Run a registry or a hospital to test against.
+
+    They keep what they get, and they are never real.
+    """
 
 
-_READY = click.option(
-    "--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="written, whole, when it listens"
-)
-
-
-@sandbox.command()
-@click.option("--listen", default="127.0.0.1:8090", show_default=True, metavar="HOST:PORT")
-@click.option(
-    "--data", type=click.Path(path_type=Path, file_okay=False), default=Path("var/registry"), show_default=True
-)
+@sandbox.command(short_help="A civil registry that issues specimens.")
+@click.option("--listen", type=ADDRESS, default="127.0.0.1:8090", show_default=True, metavar="HOST:PORT",
+              help="port 0: a free one")  # fmt: skip
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), default=Path("var/registry"),
+              show_default=True, help="where its cases and its key are kept")  # fmt: skip
 @click.option("--gateway-jwks", required=True, metavar="FILE|URL", help="public keys of the gateway that may submit")
 @click.option("--token-file", required=True, type=click.Path(path_type=Path), help="bearer token it must show")
 @click.option("--callback", default="", metavar="URL", help="where outcomes are sent, …/v1/registry/callbacks/dukcapil")
@@ -86,14 +84,16 @@ _READY = click.option(
 @click.option("--error-rate", default=0.0, show_default=True, help="share of answers that are a 500")
 @click.option("--lose-answer-rate", default=0.0, show_default=True, help="share of answers lost after the work is done")
 @click.option("--garbage-rate", default=0.0, show_default=True, help="share of answers that are no JSON")
-@click.option("--refuse", default="", metavar="CODE", help="refuse every case, e.g. DUPLIKAT or NAMA_TIDAK_SAH")
+@click.option(
+    "--refuse", "refuse_all", default="", metavar="CODE", help="refuse every case, e.g. DUPLIKAT or NAMA_TIDAK_SAH"
+)
 @click.option("--duplicate-callbacks", is_flag=True, help="send each callback twice")
 @click.option("--drop-callbacks", is_flag=True, help="send no callback: outcomes are found by asking")
 @click.option("--outage", is_flag=True, help="answer 503 to everything")
-@_READY
+@ready.OPTION
 def registry(
-    listen: str, data: Path, gateway_jwks: str, token_file: Path, callback: str, office: str,
-    ready_file: Path | None, **behaviour: Any,
+    listen: tuple[str, int], data: Path, gateway_jwks: str, token_file: Path, callback: str, office: str,
+    work_seconds: float, ready_file: Path | None, **behaviour: Any,
 ) -> None:  # fmt: skip
     """A civil registry that works cases and issues specimens.
 
@@ -102,7 +102,7 @@ def registry(
     """
     configure(level="info")
     module = plugins.load_module(plugins.SANDBOXES, "registry")
-    host, port = split_address(listen)
+    host, port = listen
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = module.RegistrySandboxSettings(
         directory=data,
@@ -111,55 +111,60 @@ def registry(
         host=host,
         port=port,
         office=office,
-        work_seconds=behaviour.pop("work_seconds"),
+        work_seconds=work_seconds,
         callback_url=callback,
-        behaviour=module.Behaviour(**behaviour),
+        behaviour=module.Behaviour().changed(behaviour),
     )
     loop.run(_run_registry(module, settings, ready_file))
 
 
 async def _run_registry(module: Any, settings: Any, ready_file: Path | None) -> None:
     stop = loop.stop_signal()
+    ready.forget(ready_file)
+    check_free({"--listen": f"{settings.host}:{settings.port}"}, instead="choose another --listen")
     opened = await module.open_sandbox(settings)
-    url = await opened.start()
-    _say(
-        f"registry sandbox on {url} (specimens only; keys at {url}/.well-known/jwks.json)",
-        ready_file,
-        {"registry": url},
-    )
-    await stop.wait()
-    await opened.stop()
+    try:
+        url = await opened.start()
+        with ready.ready(ready_file, {"registry": url, "pid": os.getpid()}):
+            _say(f"Registry sandbox on {url}: specimens only. Its keys: {url}/.well-known/jwks.json")
+            await stop.wait()
+    finally:
+        await opened.stop()
 
 
-@sandbox.command()
-@click.option("--listen", default="127.0.0.1:2577", show_default=True, metavar="HOST:PORT")
+@sandbox.command(short_help="A hospital's listener that keeps what it gets.")
+@click.option("--listen", type=ADDRESS, default="127.0.0.1:2577", show_default=True, metavar="HOST:PORT",
+              help="port 0: a free one")  # fmt: skip
 @click.option("--inbox", type=click.Path(path_type=Path, file_okay=False), default=Path("var/hospital-inbox"),
               show_default=True, help="one file a message")  # fmt: skip
-@click.option("--answer", type=click.Choice(["accept", "AE", "AR"]), default="accept", show_default=True)
+@click.option("--answer", type=click.Choice(["accept", "AE", "AR"]), default="accept", show_default=True,
+              help="what it says to every message")  # fmt: skip
 @click.option("--latency-ms", default=0, show_default=True, help="delay of every answer")
 @click.option("--silent", is_flag=True, help="take messages and never answer")
 @click.option("--wrong-control-id", is_flag=True, help="answer with an MSA-2 nobody sent")
-@_READY
+@ready.OPTION
 def hospital(
-    listen: str, inbox: Path, answer: str, latency_ms: int, silent: bool, wrong_control_id: bool,
+    listen: tuple[str, int], inbox: Path, answer: str, latency_ms: int, silent: bool, wrong_control_id: bool,
     ready_file: Path | None,
 ) -> None:  # fmt: skip
     """A hospital's MLLP listener that keeps every message it gets as a file."""
     configure(level="info")
     opened = hospital_sandbox(inbox, answer=answer, silent=silent, wrong_control_id=wrong_control_id)
-    loop.run(_run_hospital(opened, split_address(listen), latency_ms / 1000, ready_file))
+    loop.run(_run_hospital(opened, listen, latency_ms / 1000, ready_file))
 
 
 async def _run_hospital(opened: Any, address: tuple[str, int], latency_s: float, ready_file: Path | None) -> None:
     stop = loop.stop_signal()
+    ready.forget(ready_file)
     listener = await HospitalListener.start(opened, *address, latency_s=latency_s)
-    _say(f"hospital sandbox on {listener.address}", ready_file, {"hospital": listener.address})
-    await stop.wait()
-    await listener.stop()
+    try:
+        with ready.ready(ready_file, {"hospital": listener.address, "pid": os.getpid()}):
+            _say(f"Hospital sandbox on MLLP {listener.address}; what it gets lies in {opened.directory}")
+            await stop.wait()
+    finally:
+        await listener.stop()
 
 
-def _say(text: str, ready_file: Path | None, ready: dict[str, str]) -> None:
-    if ready_file is not None:
-        write_private(ready_file, json.dumps(ready))
-    if sys.stdout.isatty():
-        console.print(f"{text}\nCtrl-C ends it.")
+def _say(text: str) -> None:
+    console.print(f"{text}\nCtrl-C ends it.", markup=False, soft_wrap=True)
+    sys.stdout.flush()

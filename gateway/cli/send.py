@@ -7,13 +7,13 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 from rich.progress import Progress
 
-from gateway.app import split_address
 from gateway.cli import loop
+from gateway.cli.addresses import ADDRESS
 from gateway.cli.output import as_json, console, emit, errors
 from gateway.errors import ConfigError, Hl7SyntaxError, ProcotError
 from gateway.hl7.charset import decode
@@ -27,6 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ACCEPTED = ("AA", "CA")
+
+
+class _NotSent(click.ClickException):
+    """Nothing could be sent: exit status 2, as for everything that was not delivered."""
+
+    exit_code = 2
+
+    def show(self, file: IO[str] | None = None) -> None:  # noqa: ARG002 - click's signature
+        errors.print(f"procot: {self.message}", markup=False, soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +62,17 @@ class _Run:
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
-@click.option("--to", "target", required=True, metavar="HOST:PORT", help="where the gateway listens")
+@click.option("--to", "target", type=ADDRESS, required=True, metavar="HOST:PORT", help="where the gateway listens")
 @click.option("--tls-ca", type=click.Path(path_type=Path), help="certificate that signed the gateway's: turns TLS on")
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="our own certificate, for mutual TLS")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="its key")
-@click.option("--connections", type=click.IntRange(1, 256), default=1, show_default=True)
-@click.option("--timeout", "timeout_s", type=click.FloatRange(0.1), default=30.0, show_default=True, metavar="SECONDS")
+@click.option("--connections", type=click.IntRange(1, 256), default=1, show_default=True, metavar="N",
+              help="send over so many at a time")  # fmt: skip
+@click.option("--timeout", "timeout_s", type=click.FloatRange(0.1), default=30.0, show_default=True, metavar="SECONDS",
+              help="how long to wait for an answer")  # fmt: skip
 @as_json(shown="one object a message: file, control_id, code, ms, answer")
 def send(
-    files: tuple[str, ...], target: str, tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None,
+    files: tuple[str, ...], target: tuple[str, int], tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None,
     connections: int, timeout_s: float, json_output: bool,
 ) -> None:  # fmt: skip
     """Send HL7 messages over MLLP and print each answer.
@@ -69,15 +80,16 @@ def send(
     FILE may hold one message, many, or a batch, with or without MLLP bytes, with CR, LF or CRLF; - is standard input.
     Exit status: 0 all accepted (AA or CA), 1 some answered AE, CE, AR or CR, 2 some not delivered.
     """
+    if (tls_cert or tls_key) and not tls_ca:
+        raise click.UsageError("--tls-cert and --tls-key are for TLS, which --tls-ca turns on")
     try:
-        host, port = split_address(target)
-    except ValueError:
-        raise ConfigError(f"--to {target!r}: write HOST:PORT, for example 127.0.0.1:2575") from None
-    tls = client_context(tls_ca, tls_cert, tls_key) if tls_ca else None
-    messages = list(_read(files))
+        tls = client_context(tls_ca, tls_cert, tls_key) if tls_ca else None
+        messages = list(_read(files))
+    except ConfigError as error:
+        raise _NotSent(str(error)) from None
     if not messages:
-        raise ConfigError(f"{', '.join(files)}: there is no HL7 message in there (one begins with MSH)")
-    run = _Run(host, port, tls, timeout_s, json_output, messages[::-1])
+        raise _NotSent(f"{', '.join(files)}: there is no HL7 message in there (one begins with MSH)")
+    run = _Run(*target, tls, timeout_s, json_output, messages[::-1])
     loop.run(_send_all(run, connections))
     if not json_output:
         console.print(f"{run.accepted} accepted, {run.refused} refused, {run.lost} not delivered")

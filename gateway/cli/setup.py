@@ -16,8 +16,9 @@ from gateway.store.database import connect
 from gateway.store.migrate import migrate as apply
 
 
-@click.command()
-@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), required=True, help="with database.dsn")
+@click.command(short_help="Bring a PostgreSQL to this version's schema.")
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), required=True,
+              help="configuration file with database.dsn")  # fmt: skip
 def migrate(config: Path) -> None:
     """Bring a PostgreSQL to this version's schema. A gateway does so itself at its start; forward only."""
     settings = load(config).database
@@ -35,7 +36,7 @@ async def _migrate(dsn: str, timeout_s: float) -> list[str]:
         await connection.close()
 
 
-@click.command(name="check-config")
+@click.command(name="check-config", short_help="Check a configuration; start nothing.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def check_config(file: Path) -> None:
     """Check a configuration: keys, values, secrets, certificates, adapters. Starts nothing."""
@@ -43,7 +44,8 @@ def check_config(file: Path) -> None:
     warnings = list(_check(config))
     for warning in warnings:
         console.print(f"note: {warning}", markup=False, soft_wrap=True)
-    console.print(f"{file}: good, {len(config.facility)} facilities", markup=False)
+    count = len(config.facility)
+    console.print(f"{file}: good, {count} {'facility' if count == 1 else 'facilities'}", markup=False)
 
 
 def _check(config: Config) -> list[str]:
@@ -54,9 +56,9 @@ def _check(config: Config) -> list[str]:
     secret(config.registry.token_file, "registry.token_file")
     if config.registry.check_password_file is not None:
         secret(config.registry.check_password_file, "registry.check_password_file")
-    plugins.load(plugins.REGISTRIES, config.registry.adapter)
-    for facility in config.facility:
-        plugins.load(plugins.HOSPITALS, facility.adapter)
+    _adapter(plugins.REGISTRIES, config.registry.adapter, key="registry.adapter")
+    for number, facility in enumerate(config.facility):
+        _adapter(plugins.HOSPITALS, facility.adapter, key=f"facility.{number}.adapter")
         if not facility.deliver_to:
             notes.append(f"facility {facility.code!r} has no deliver_to: it fetches certificates over HTTP")
     if config.mllp.tls_listen:
@@ -66,3 +68,10 @@ def _check(config: Config) -> list[str]:
     if not config.registry.callback_jwks:
         notes.append("registry.callback_jwks is not set: callbacks are refused, outcomes are found by polling")
     return notes
+
+
+def _adapter(group: str, name: str, *, key: str) -> None:
+    try:
+        plugins.load(group, name)
+    except ConfigError as error:
+        raise ConfigError(f"{key} = {name!r}: {error}") from None

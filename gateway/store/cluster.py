@@ -86,10 +86,11 @@ class DirectoryLock:
             os.close(descriptor)
             raise DataDirectoryHeldError(
                 f"{directory} is held by {holder or 'a process that is just starting'}. Two servers on one data "
-                "directory would destroy it. Stop that process, or use its database by --dsn, or choose another --data."
+                "directory would destroy it. Stop that process, or choose another --data (database.directory)."
             ) from error
         os.ftruncate(descriptor, 0)
         command = Path(sys.argv[0]).name or "python"  # the name only: arguments may hold a password
+        command = "procot" if command == "__main__.py" else command
         since = datetime.now(UTC).isoformat(timespec="seconds")
         os.pwrite(descriptor, f"process {os.getpid()} ({command}) since {since}\n".encode(), 0)
         return cls(descriptor)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import web
 
-from gateway.errors import StoreUnavailableError
+from gateway.errors import ConfigError, StoreUnavailableError
 from gateway.web import births, callbacks, health
 from gateway.web.auth import DATABASE
 from gateway.web.births import CONTEXT
@@ -82,10 +82,14 @@ class WebServer:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
-        """Listen; returns the bound address."""
+        """Listen; returns the bound address. Raises ConfigError where that cannot be."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, reuse_address=True)
-        await site.start()
+        try:
+            await web.TCPSite(self._runner, host, port, reuse_address=True).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            reason = error.strerror or str(error)
+            raise ConfigError(f"HTTP {host}:{port}: cannot listen there ({reason}); see http.listen") from error
         bound = self._runner.addresses[0]
         _log.info("http.listening", address=f"{bound[0]}:{bound[1]}")
         return bound[0], bound[1]

@@ -7,7 +7,6 @@ import contextlib
 import datetime as dt
 import json
 import random
-import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -43,10 +42,10 @@ if TYPE_CHECKING:
     from gateway.store.births import Birth
 
 _STRUCTURES = {"A01": "ADT_A01", "A03": "ADT_A03", "A08": "ADT_A01", "A11": "ADT_A09", "A31": "ADT_A05"}
-_MINUTES = iter(range(10**6))
+_NUMBERS = iter(range(10**6))
 
 
-def notice(  # noqa: PLR0913
+def notice(
     event: str = "A01",
     *,
     control_id: str = "",
@@ -59,7 +58,7 @@ def notice(  # noqa: PLR0913
     text = sample("01").decode()
     text = text.replace("20250311093000+0700||ADT^A01^ADT_A01", f"{sent}||ADT^{event}^{_STRUCTURES[event]}")
     text = text.replace("EVN|A01|20250311093000+0700", f"EVN|{event}|{sent}")
-    text = text.replace("RSC20250311000101", control_id or f"T{next(_MINUTES):08}")
+    text = text.replace("RSC20250311000101", control_id or f"T{next(_NUMBERS):08}")
     text = text.replace("|00450121^", f"|{record_number}^")
     for old, new in changes:
         assert old in text, old
@@ -157,7 +156,7 @@ class Journey:
     async def settle(self, status: RegistryStatus, *, step: str = "callback", **changes: Any) -> None:
         """Apply an outcome as a callback does; the revision is the submitted one unless the test says another."""
         birth = await self.birth()
-        values = {"birth_id": str(birth.id), "revision": birth.submitted, "status": status}
+        values: dict[str, Any] = {"birth_id": str(birth.id), "revision": birth.submitted, "status": status}
         async with self.database.transaction() as connection:
             locked = await births.lock(connection, birth.id)
             await settle(self.context, connection, locked, Outcome(**(values | changes)), actor="registry", step=step)
@@ -279,8 +278,3 @@ async def journey(
         await listeners.aclose()
         server.close()
         await database.close()
-
-
-def unknown_birth() -> uuid.UUID:
-    """Return the id of no birth."""
-    return uuid.uuid4()
