@@ -1,7 +1,7 @@
 # One image; its role is its command: `serve` (default), `migrate`, `sandbox registry`, `sandbox hospital`.
 # Runs as a user without rights on a read-only root file system; writes only below /data (and /tmp, a tmpfs).
 #   docker run --read-only --tmpfs /tmp -v procot:/data -v ./procot.toml:/etc/procot.toml:ro procot
-# tests/docker/steps.sh runs these steps without a container engine, as far as that goes.
+# tests/docker/steps.py (make image-steps) runs these steps without a container engine, as far as that goes.
 
 FROM python:3.13-slim-bookworm AS build
 WORKDIR /src

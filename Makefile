@@ -6,10 +6,10 @@ PIP      := $(PY) -m pip --disable-pip-version-check --quiet --no-input install 
 DURATION ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format schemas bench clean
+.PHONY: help demo up test check format schemas bench image-steps clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: .venv/.runtime ## three births, two of them twins, to their certificate numbers
 	@$(PY) -m gateway.cli demo
@@ -37,6 +37,9 @@ schemas: .venv/.dev ## write the generated schemas and documents anew
 
 bench: .venv/.dev ## the benchmark: table on the terminal, JSON in bench/results/
 	@$(PY) bench/run.py $(ARGS)
+
+image-steps: .venv/.dev ## the Dockerfile's steps without a container engine
+	@$(PY) tests/docker/steps.py
 
 clean: ## remove what these commands made (the data directory var/ stays)
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -102,7 +102,8 @@ async def gateway(directory: Path, hospital: str) -> AsyncIterator[str]:
     try:
         registry = await _spawn(processes, directory, "registry", [
             "sandbox", "registry", "--listen", "127.0.0.1:0", "--data", str(directory / "registry"),
-            "--gateway-jwks", str(directory / "jwks.json"), "--token-file", str(directory / "token"), "--work-seconds", "0",
+            "--gateway-jwks", str(directory / "jwks.json"), "--token-file", str(directory / "token"),
+            "--work-seconds", "0",
         ])  # fmt: skip
         (directory / "procot.toml").write_text(_configuration(directory, registry["registry"], hospital))
         ready = await _spawn(processes, directory, "gateway", ["serve", "--config", str(directory / "procot.toml")])

@@ -9,10 +9,12 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.padding import Padding
+from rich.text import Text
 
 from gateway.cli import loop, place
-from gateway.cli.output import as_json, console, emit, table
-from gateway.contract.lifecycle import State
+from gateway.cli.output import as_json, console, details, emit, errors, table
+from gateway.contract.lifecycle import JUDGED, State
 from gateway.errors import ConfigError
 from gateway.pipeline import operate
 from gateway.store import views
@@ -26,19 +28,26 @@ if TYPE_CHECKING:
     from gateway.store.database import Database
 
 _PAGE = 50
+_WIDE_ENOUGH = 170  # columns that the table of births needs, issues and all
+_HOLDS = JUDGED - {State.READY}
 
 
 @click.group()
 def births() -> None:
-    """Births and where they stand. Nothing here shows a name."""
+    """Births and where they stand.
+
+    Nothing here shows a name. What the states mean is in docs/lifecycle.md.
+    """
 
 
 @births.command(name="list")
-@click.option("--state", type=click.Choice([s.value for s in State]), help="only births in this state")
+@click.option("--state", type=click.Choice([s.value for s in State], case_sensitive=False), metavar="STATE",
+              help="only births in this state, for example REVIEW or DEAD_LETTER")  # fmt: skip
 @click.option("--facility", help="only births of this facility (MSH-4)")
 @click.option("--control-id", help="only births this message (MSH-10) was about")
 @click.option("--mrn", help="only the birth of this record number (PID-3)")
-@click.option("--limit", type=click.IntRange(1, 1000), default=_PAGE, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 1000), default=_PAGE, show_default=True,
+              metavar="N", help="at most so many, up to 1000")  # fmt: skip
 @click.option("--cursor", help="where the page before ended")
 @as_json()
 @place.options
@@ -62,21 +71,45 @@ async def _list(
     if json_output:
         for item in items:
             emit(item)
-        return
-    columns = ("birth", "facility", "record no.", "state", "rev", "deadline", "certificate", "waits for", "updated")
-    table(columns, (_row(i) for i in items))
+    elif console.width < _WIDE_ENOUGH:
+        _narrow(items)
+    else:
+        columns = ("birth", "facility", "record no.", "state", "rev", "deadline", "certificate", "waits for", "updated")
+        table(columns, (_row(i) for i in items))
     if following:
-        console.print(f"more: --cursor {following}", soft_wrap=True)
+        errors.print(f"more: --cursor {following}", markup=False, soft_wrap=True)
 
 
 def _row(item: dict[str, Any]) -> tuple[object, ...]:
-    issues = ", ".join(i["code"] for i in item["issues"] if i["state"])
-    certificate = item["certificate"]["number"] if item["certificate"] else ""
-    state = item["state"] + (" held" if item["held"] else "") + (" OVERDUE" if item["overdue"] else "")
     return (
-        item["id"], item["facility"], item["mrn"], state, item["revision"], item["deadline"], certificate, issues,
-        item["updated_at"],
+        item["id"], item["facility"], item["mrn"], _state(item), item["revision"], item["deadline"], _number(item),
+        ", ".join(_waits_for(item)), item["updated_at"],
     )  # fmt: skip
+
+
+def _narrow(items: list[dict[str, Any]]) -> None:
+    """Print some lines a birth, for terminals on which a table of ids would be cut to pieces."""
+    if not items:
+        console.print("nothing found")
+    for item in items:
+        number = f"  {_number(item)}" if _number(item) else ""
+        console.print(Text.assemble((f"{item['id']}  ", "bold"), _state(item)))
+        console.print(f"  {item['facility']}  {item['mrn']}{number}", markup=False, soft_wrap=True)
+        if waits := _waits_for(item):
+            console.print(Padding(Text(f"waits for {', '.join(waits)}"), (0, 0, 0, 2)))
+
+
+def _state(item: dict[str, Any]) -> str:
+    return f"{item['state']}{' (held)' if item['held'] else ''}{' OVERDUE' if item['overdue'] else ''}"
+
+
+def _number(item: dict[str, Any]) -> str:
+    return str(item["certificate"]["number"]) if item["certificate"] else ""
+
+
+def _waits_for(item: dict[str, Any]) -> list[str]:
+    """Return the codes of what keeps a birth where it is; none where nothing does any more."""
+    return [i["code"] for i in item["issues"] if i["state"]] if State(item["state"]) in _HOLDS else []
 
 
 _ID = click.argument("birth", metavar="BIRTH")
@@ -87,7 +120,10 @@ _ID = click.argument("birth", metavar="BIRTH")
 @as_json()
 @place.options
 def show(birth: str, json_output: bool, config: Path | None, data: Path) -> None:
-    """Show one birth: BIRTH is its id, or the control id of one of its messages."""
+    """Show one birth.
+
+    BIRTH is its id, or the control id of one of its messages.
+    """
     loop.run(_show(birth, json_output, config, data))
 
 
@@ -97,23 +133,21 @@ async def _show(birth: str, json_output: bool, config: Path | None, data: Path) 
     if json_output:
         emit(found)
         return
-    for key in (
-        "id",
-        "facility",
-        "mrn",
-        "state",
-        "held",
-        "overdue",
-        "revision",
-        "deadline",
-        "received_at",
-        "updated_at",
-    ):
-        console.print(f"{key:>12}  {found[key]}", markup=False)
-    for key, value in (found["certificate"] or {}).items():
-        console.print(f"{key:>12}  {value}", markup=False)
-    for issue in found["issues"]:
-        console.print(f"{issue['severity']:>12}  {issue['code']}: {issue['message']}", markup=False, soft_wrap=True)
+    lines = [
+        ("birth", found["id"]),
+        ("facility", found["facility"]),
+        ("record no.", found["mrn"]),
+        ("state", _state(found)),
+        ("waits for", ", ".join(_waits_for(found))),
+        ("revision", found["revision"]),
+        ("twins", found["twin_group"]),
+        ("report by", found["deadline"]),
+        ("received", found["received_at"]),
+        ("changed", found["updated_at"]),
+        *((key.replace("_", " "), value) for key, value in (found["certificate"] or {}).items()),
+        *((f"{issue['severity']} issue", f"{issue['code']}: {issue['message']}") for issue in found["issues"]),
+    ]
+    details((name, value) for name, value in lines if value not in (None, ""))
 
 
 @births.command()
@@ -121,7 +155,10 @@ async def _show(birth: str, json_output: bool, config: Path | None, data: Path) 
 @as_json()
 @place.options
 def history(birth: str, json_output: bool, config: Path | None, data: Path) -> None:
-    """Show a birth's way: every change with time, actor and reason."""
+    """Show a birth's way: every change with time, actor and reason.
+
+    BIRTH is its id, or the control id of one of its messages.
+    """
     loop.run(_history(birth, json_output, config, data))
 
 
@@ -134,9 +171,19 @@ async def _history(birth: str, json_output: bool, config: Path | None, data: Pat
             emit(event)
         return
     table(
-        ("at", "step", "from", "to", "actor", "reason"),
-        ((e["at"], e["step"], e["from"] or "", e["to"], e["actor"], e["reason"]) for e in events),
+        ("at", "step", "state", "who", "reason"),
+        ((f"{e['at'][:19]}Z", e["step"], _change(e), e["actor"], _reason(e)) for e in events),
+        whole=3,
     )
+
+
+def _change(event: dict[str, Any]) -> str:
+    """Return the state an event led to; nothing where it only noted something."""
+    return event["to"] if event["from"] != event["to"] else ""
+
+
+def _reason(event: dict[str, Any]) -> str:
+    return f"{event['reason']} ({event['control_id']})" if event["control_id"] else event["reason"]
 
 
 async def _find(database: Database, birth: str) -> dict[str, Any]:
@@ -152,8 +199,10 @@ async def _find(database: Database, birth: str) -> dict[str, Any]:
     return items[0]
 
 
-def _operation(name: str, act: Callable[[Desk, uuid.UUID], Awaitable[State]], text: str) -> None:
-    @births.command(name=name, help=text)
+def _operation(name: str, act: Callable[[Desk, uuid.UUID], Awaitable[State]], short: str, more: str) -> None:
+    text = f"{short}\n\nBIRTH is its id, or the control id of one of its messages. {more}"
+
+    @births.command(name=name, help=text, short_help=short)
     @_ID
     @click.option("--reason", required=True, help="kept in the birth's history; no personal data")
     @place.options
@@ -168,10 +217,11 @@ async def _operate(
         found = await _find(database, birth)
         desk = operate.Desk(database, place.settings(config, data), actor=f"operator:{_who()}", reason=reason)
         try:
-            state = await act(desk, uuid.UUID(found["id"]))
+            await act(desk, uuid.UUID(found["id"]))
         except LookupError as error:
             raise ConfigError(str(error)) from None
-    console.print(f"{found['id']} is {state.value}", markup=False)
+        after = await _find(database, found["id"])
+    console.print(f"{after['id']} is {_state(after)}", markup=False)
 
 
 def _who() -> str:
@@ -181,15 +231,23 @@ def _who() -> str:
         return str(os.getuid())
 
 
-_operation("hold", operate.hold, "Stop a birth before its next step.")
 _operation(
-    "release",
-    operate.release,
-    "Let a held birth go on, or take responsibility for what REVIEW or AWAIT_FORM waits for (a paper form was seen, an "
-    "officer agreed). Missing names and data cannot be released: they come from the hospital.",
-)
-_operation("retry", operate.retry, "Try again the step at which a birth stopped (DEAD_LETTER) or waits.")
-_operation("cancel", operate.cancel, "Withdraw a birth that was not sent to the registry.")
+    "hold", operate.hold, "Stop a birth before its next step.",
+    "A birth that the registry has already can be held when it answered. `release` lets it go on.",
+)  # fmt: skip
+_operation(
+    "release", operate.release, "Let a held or waiting birth go on.",
+    "For REVIEW and AWAIT_FORM it means that you take responsibility for what the birth waits for: a paper form was "
+    "seen, an officer agreed. Missing names and data cannot be released; they come from the hospital.",
+)  # fmt: skip
+_operation(
+    "retry", operate.retry, "Try a step again.",
+    "The one at which the birth stopped (DEAD_LETTER), or the one it waits for, now instead of later.",
+)  # fmt: skip
+_operation(
+    "cancel", operate.cancel, "Withdraw a birth that was not sent.",
+    "What the registry may have already is withdrawn or revoked by the office.",
+)  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(births())

@@ -29,7 +29,10 @@ def _is_empty(directory: Path) -> bool:
 
 @click.group()
 def keys() -> None:
-    """Signing keys (Ed25519). Private halves are files of mode 0600 and are never shown."""
+    """The keys that sign records (Ed25519).
+
+    Private halves are files of mode 0600 and are never shown.
+    """
 
 
 @keys.command(name="list")
@@ -37,7 +40,10 @@ def keys() -> None:
 @_DIRECTORY
 @_CONFIG
 def list_keys(json_output: bool, config: Path | None, data: Path) -> None:
-    """List the keys: the newest signs, all of them stay published for checking."""
+    """List the keys.
+
+    The newest signs; all of them stay published, so that what they signed can be checked.
+    """
     directory = _directory(config, data)
     if _is_empty(directory):
         raise ConfigError(f"{directory}: there are no keys yet; the first start makes one, or `procot keys new`")

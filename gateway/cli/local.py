@@ -81,8 +81,9 @@ def _wanted(wishes: Wishes, ports: dict[str, int]) -> dict[str, str]:
     """Return the addresses that will be listened on, by purpose."""
     wanted = {purpose: f"127.0.0.1:{port}" for purpose, port in ports.items()}
     if wishes.base is not None and not wishes.free_ports:
-        given = {"mllp": wishes.base.mllp, "http": wishes.base.http}
-        wanted |= {name: part.listen for name, part in given.items() if "listen" in part.model_fields_set}
+        mllp, http = wishes.base.mllp, wishes.base.http
+        wanted |= {"mllp": mllp.listen} if "listen" in mllp.model_fields_set else {}
+        wanted |= {"http": http.listen} if "listen" in http.model_fields_set else {}
     return wanted
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -45,17 +46,29 @@ def emit(item: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-    """Print a table; where there are no rows, say so."""
-    drawn = Table(*columns, title=title, box=None, header_style="bold", title_justify="left", pad_edge=False)
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int = 1) -> None:
+    """Print a table, the first `whole` columns never cut or folded; where there are no rows, say so."""
+    drawn = Table(box=None, header_style="bold", pad_edge=False)
+    for number, name in enumerate(columns):
+        drawn.add_column(name, no_wrap=number < whole, overflow="fold")
     count = 0
     for row in rows:
-        drawn.add_row(*("" if cell is None else str(cell) for cell in row))
+        drawn.add_row(*(Text("" if cell is None else str(cell)) for cell in row))  # Text: [brackets] are no markup
         count += 1
     if count:
         console.print(drawn)
     else:
         console.print("nothing found")
+
+
+def details(lines: Iterable[tuple[str, object]]) -> None:
+    """Print one thing's values, a line each, long ones folded beside their names."""
+    drawn = Table(box=None, show_header=False, pad_edge=False)
+    drawn.add_column(justify="right", style="dim", no_wrap=True)
+    drawn.add_column(overflow="fold")
+    for name, value in lines:
+        drawn.add_row(name, Text(str(value)))
+    console.print(drawn)
 
 
 def as_json(*, shown: str = "one JSON object a line, nothing else on standard output") -> Callable[[F], F]:

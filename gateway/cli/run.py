@@ -99,11 +99,11 @@ Procot is ready.
   hospital   {running.hospital}  (sandbox: keeps what it gets)
   its inbox  {running.inbox}
   logs       {log_file or "standard error"}
-  API token  {token}
+  API token  TOKEN={token}
 
 Send a birth:   {program()} send FILE --to {running.mllp}
 See them all:   {program()} births list{place}
-Over HTTP:      curl -H 'Authorization: Bearer {token}' \\
+Over HTTP:      curl -H "Authorization: Bearer $TOKEN" \\
                      {running.http}/v1/births
 Ctrl-C ends it.""", markup=False, soft_wrap=True)  # fmt: skip
     sys.stdout.flush()

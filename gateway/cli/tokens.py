@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -16,17 +17,23 @@ if TYPE_CHECKING:
     import uuid
     from pathlib import Path
 
+    import asyncpg
+
 
 @click.group()
 def tokens() -> None:
-    """API tokens. A token is shown once, when it is made; the store keeps its hash."""
+    """Who may use the HTTP interface.
+
+    A token is shown once, when it is made; the store keeps its hash.
+    """
 
 
 @tokens.command()
-@click.option("--role", type=click.Choice(ROLES), required=True)
+@click.option("--role", type=click.Choice(ROLES), required=True, help="whom it speaks for")
 @click.option("--facility", help="MSH-4 code; for role facility: whose births it sees")
 @click.option("--label", required=True, help="what it is for, e.g. the system's name")
-@click.option("--days", type=click.IntRange(1, 3650), help="how long it is good; default: until revoked")
+@click.option("--days", type=click.IntRange(1, 3650), metavar="N",
+              help="how long it is good, 1 to 3650; default: until revoked")  # fmt: skip
 @place.options
 def new(role: str, facility: str | None, label: str, days: int | None, config: Path | None, data: Path) -> None:
     """Make a token and print it, this once."""
@@ -57,7 +64,18 @@ async def _list(json_output: bool, config: Path | None, data: Path) -> None:
         for row in rows:
             emit(dict(row))
     else:
-        table(("id", "label", "role", "facility", "made at", "expires at", "revoked at"), (tuple(r) for r in rows))
+        table(("id", "role", "facility", "label", "valid"), (_row(row) for row in rows))
+
+
+def _row(row: asyncpg.Record) -> tuple[object, ...]:
+    now = dt.datetime.now(dt.UTC)
+    if row["revoked_at"] is not None:
+        valid = "revoked"
+    elif row["expires_at"] is None:
+        valid = "yes"
+    else:
+        valid = f"to {row['expires_at']:%Y-%m-%d}" if row["expires_at"] > now else "expired"
+    return row["id"], row["role"], row["facility"], row["label"], valid
 
 
 @tokens.command()
