@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Segment, its sequence among its like (1-based), field, repetition, component, sub-component; 0 means "whole"."""
+class Location(NamedTuple):
+    """Segment, its sequence among its like (1-based), field, repetition, component, sub-component; 0 means "whole".
+
+    A tuple, since a message makes hundreds of them.
+    """
 
     segment: str
     sequence: int = 1
@@ -18,13 +21,10 @@ class Location:
 
     def parts(self) -> tuple[str, ...]:
         """Return the six parts as text, without the trailing empty ones."""
-        numbers = [self.sequence, self.field, self.repetition, self.component, self.subcomponent]
-        while numbers and not numbers[-1]:
-            numbers.pop()
-        return (self.segment, *(str(n) if n else "" for n in numbers))
+        return tuple(_text(self).split("^"))
 
     def __str__(self) -> str:
-        return "^".join(self.parts())
+        return _text(self)
 
     @property
     def label(self) -> str:
@@ -39,5 +39,18 @@ class Location:
     @classmethod
     def parse(cls, text: str) -> Location:
         """Read `str(location)` back. Raises ValueError."""
-        segment, *numbers = text.split("^")
-        return cls(segment, *(int(n) if n else 0 for n in numbers))
+        return _parsed(text)
+
+
+@lru_cache(maxsize=4096)  # places repeat from message to message; bounded, since a sender chooses the numbers
+def _text(place: Location) -> str:
+    numbers = list(place[1:])
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return "^".join((place.segment, *(str(n) if n else "" for n in numbers)))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> Location:
+    segment, *numbers = text.split("^")
+    return Location(segment, *(int(n) if n else 0 for n in numbers))

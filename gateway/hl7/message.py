@@ -67,14 +67,14 @@ class Message:
 def value_of(segment: Segment, field: int, *, repetition: int = 1, component: int = 1, subcomponent: int = 1) -> Value:
     """Return one value, unescaped and stripped of outer blanks, with its place."""
     place = Location(segment.name, segment.sequence, field, repetition, component)
-    raw = segment.field(field)
-    if not raw:  # most fields of most messages
-        return Value("", place)
-    marks = segment.delimiters
-    text = _part(
-        _part(_part(raw, marks.repetition, repetition), marks.component, component), marks.subcomponent, subcomponent
-    )
-    return Value(unescape(text, marks).strip(), place)
+    text = segment.fields[field] if field < len(segment.fields) else ""
+    if text:  # most fields of most messages are empty
+        marks = segment.delimiters
+        text = _part(text, marks.repetition, repetition)
+        text = _part(text, marks.component, component)
+        text = _part(text, marks.subcomponent, subcomponent)
+        text = (unescape(text, marks) if marks.escape in text else text).strip()
+    return Value(text, place)
 
 
 def _part(text: str, separator: str, number: int) -> str:

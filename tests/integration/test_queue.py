@@ -7,17 +7,18 @@ import contextlib
 import uuid
 from typing import TYPE_CHECKING
 
-import asyncpg
 import pytest
 import pytest_asyncio
 
 from gateway.errors import LeaseLostError, StoreUnavailableError
 from gateway.store import queue
-from gateway.store.database import Database
+from gateway.store.database import Database, connect
 from gateway.store.queue import Doorbell, Kind, Task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    import asyncpg
 
 
 @pytest_asyncio.fixture
@@ -116,10 +117,11 @@ async def test_a_worker_that_lost_its_lease_can_write_nothing(store: Database) -
     await expire(store, paused)
     heir = await claim_one(store)
     for act in (queue.finish, queue.holds):
-        with pytest.raises(LeaseLostError, match="taken over"):
+        with pytest.raises(LeaseLostError, match="taken over"):  # noqa: PT012 - the transaction is the point
             async with store.transaction() as connection:
                 await connection.execute("UPDATE tasks SET last_error = 'written by the dead'")
                 await act(connection, paused)
+    assert (await row(store, heir))["last_error"] is None
     async with store.transaction() as connection:
         assert await queue.postpone(connection, paused, delay_s=99, code="X") is False
         assert await queue.still_open(connection, paused) is False
@@ -189,7 +191,8 @@ async def test_hurry_leaves_a_task_to_the_worker_that_has_it(store: Database) ->
 
 async def test_hurried_messages_are_due_unless_a_worker_has_them(store: Database) -> None:
     await store.fetch(
-        "INSERT INTO tasks (kind, message_id, due_at) SELECT 'assign', n, now() + interval '1 hour' FROM generate_series(1, 3) n"
+        """INSERT INTO tasks (kind, message_id, due_at)
+           SELECT 'assign', n, now() + interval '1 hour' FROM generate_series(1, 3) n"""
     )
     await store.fetch("UPDATE tasks SET lease = gen_random_uuid() WHERE message_id = 3")
     async with store.transaction() as connection:
@@ -277,12 +280,11 @@ async def test_the_doorbell_outlives_a_server_that_is_not_there(
         tried.set()
         raise StoreUnavailableError("away")
 
-    connect = queue.connect
     monkeypatch.setattr(queue, "connect", away)
     rings: asyncio.Queue[None] = asyncio.Queue()
     running = asyncio.create_task(Doorbell(store, lambda: rings.put_nowait(None)).run())
     await asyncio.wait_for(tried.wait(), 5)
-    monkeypatch.setattr(queue, "connect", connect)
+    monkeypatch.setattr(queue, "connect", connect)  # the server is back
     await asyncio.wait_for(rings.get(), 10)
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -303,7 +305,7 @@ async def test_a_pool_that_is_not_open_says_so() -> None:
 
 
 async def test_a_killed_backend_is_an_unavailable_store_and_the_next_call_works(store: Database) -> None:
-    with pytest.raises(StoreUnavailableError):
+    with pytest.raises(StoreUnavailableError):  # noqa: PT012 - the transaction is the point
         async with store.transaction() as connection:
             await connection.execute("INSERT INTO tasks (kind) VALUES ('check')")
             await store.fetch("SELECT pg_terminate_backend($1)", connection.get_server_pid())

@@ -329,7 +329,8 @@ async def test_twins_assigned_by_two_workers_at_once_share_a_group(way: Journey)
         await assign._apply(way.context, connection, None, kept)
         other = asyncio.create_task(assign.run(way.context, second))
         async with asyncio.timeout(10):
-            while not await way.database.fetch("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+            blocked = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            while not await way.database.fetch(blocked):  # noqa: ASYNC110 - PostgreSQL tells nobody who waits
                 await asyncio.sleep(0.005)
         await messages.assigned(connection, kept.id, None)
         await queue.finish(connection, first)
