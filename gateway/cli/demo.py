@@ -161,7 +161,7 @@ def _print(
         console.print(f"… and {len(shown) - _SHOWN} more")
     letters = len(list(running.inbox.glob("*.hl7")))
     console.print(
-        f"\nThe hospital's inbox holds {letters} messages: MDM^T02 with the certificate, ADT^A31 with the NIK.\n"
+        f"\nThe hospital's inbox holds {letters} messages: MDM^T02 brings the certificate,\nADT^A31 the child's NIK.\n"
         f"{len(births)} births in {time.monotonic() - started:.1f} s. Next: `{program()} up`, and send one of your own."
     )
 

@@ -84,9 +84,7 @@ def sandbox() -> None:
 @click.option("--error-rate", default=0.0, show_default=True, help="share of answers that are a 500")
 @click.option("--lose-answer-rate", default=0.0, show_default=True, help="share of answers lost after the work is done")
 @click.option("--garbage-rate", default=0.0, show_default=True, help="share of answers that are no JSON")
-@click.option(
-    "--refuse", "refuse_all", default="", metavar="CODE", help="refuse every case, e.g. DUPLIKAT or NAMA_TIDAK_SAH"
-)
+@click.option("--refuse", default="", metavar="CODE", help="refuse every case, e.g. DUPLIKAT or NAMA_TIDAK_SAH")
 @click.option("--duplicate-callbacks", is_flag=True, help="send each callback twice")
 @click.option("--drop-callbacks", is_flag=True, help="send no callback: outcomes are found by asking")
 @click.option("--outage", is_flag=True, help="answer 503 to everything")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Self
 
 from gateway.hl7.escape import unescape
@@ -66,15 +67,24 @@ class Message:
 
 def value_of(segment: Segment, field: int, *, repetition: int = 1, component: int = 1, subcomponent: int = 1) -> Value:
     """Return one value, unescaped and stripped of outer blanks, with its place."""
-    place = Location(segment.name, segment.sequence, field, repetition, component)
     text = segment.fields[field] if field < len(segment.fields) else ""
-    if text:  # most fields of most messages are empty
-        marks = segment.delimiters
-        text = _part(text, marks.repetition, repetition)
-        text = _part(text, marks.component, component)
-        text = _part(text, marks.subcomponent, subcomponent)
-        text = (unescape(text, marks) if marks.escape in text else text).strip()
-    return Value(text, place)
+    if not text:  # most fields of most messages are empty
+        return _empty(segment.name, segment.sequence, field, repetition, component)
+    marks = segment.delimiters
+    text = _part(text, marks.repetition, repetition)
+    text = _part(text, marks.component, component)
+    text = _part(text, marks.subcomponent, subcomponent)
+    text = (unescape(text, marks) if marks.escape in text else text).strip()
+    return Value(text, _place(segment.name, segment.sequence, field, repetition, component))
+
+
+# The same places come again with every message. Bounded, since a sender chooses how many repetitions there are.
+_place = lru_cache(maxsize=4096)(Location)
+
+
+@lru_cache(maxsize=4096)
+def _empty(segment: str, sequence: int, field: int, repetition: int, component: int) -> Value:
+    return Value("", _place(segment, sequence, field, repetition, component))
 
 
 def _part(text: str, separator: str, number: int) -> str:

@@ -154,7 +154,7 @@ async def _after_revision(
     elif certified or _registry_has_it(birth):
         await births.note(connection, birth, _because(why, "not part of the akta: recorded only"))
     else:
-        await rejudge(context, connection, birth, why, told=draft, note=True)
+        await rejudge(context, connection, birth, why, told=draft)
 
 
 async def _review(context: Context, connection: Connection, birth: Birth, state: State, why: Why) -> None:

@@ -78,7 +78,7 @@ async def release(desk: Desk, birth_id: uuid.UUID) -> State:
             codes = frozenset(f["code"] for f in birth.findings if f["state"] == birth.state.value)
             await births.set_accepted(connection, birth, birth.accepted | codes)
             why = desk.why("release", {"accepted": sorted(codes)})
-            await rejudge(desk, connection, birth, why, note=True)
+            await rejudge(desk, connection, birth, why)
         else:
             raise IllegalMoveError(_what_instead(birth))
         return birth.state

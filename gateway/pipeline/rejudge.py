@@ -26,12 +26,12 @@ MESSAGE = "message"  # marks a stored finding that only a message can show, and 
 
 
 async def rejudge(
-    context: Rules, connection: Connection, birth: Birth, why: Why, *, told: Draft | None = None, note: bool = False
+    context: Rules, connection: Connection, birth: Birth, why: Why, *, told: Draft | None = None
 ) -> State:
     """Find what is wrong now, store it, move the birth; READY gets its next task.
 
     `told` is the message that changed the record. What an adapter found in an earlier message stays until a later one
-    speaks of the same field: the record alone does not show it. With `note` a birth that stays gets an event as well.
+    speaks of the same field: the record alone does not show it.
     """
     more = told.findings if told else ()
     judgement = judge(
@@ -47,10 +47,8 @@ async def rejudge(
     stored += [f for f in birth.findings if f.get("by") == MESSAGE and f["code"] not in codes and not _retold(f, told)]
     await births.set_findings(connection, birth, stored)
     holds = {State(f["state"]) for f in stored if f["state"] and f["code"] not in birth.accepted}
-    state, before = judged_state(holds), birth.state
+    state = judged_state(holds)
     await go(context, connection, birth, state, why)
-    if note and before is birth.state:
-        await births.note(connection, birth, why)
     return state
 
 

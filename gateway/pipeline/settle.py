@@ -6,7 +6,7 @@ The same outcome twice changes nothing. Another certificate after the first is n
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -100,7 +100,11 @@ async def _issued(
         await _issued_before(context, connection, birth, certificate, why)
         return
     await queue.drop(connection, birth.id, Kind.POLL)
-    numbered = Why(why.actor, why.step, why.reason, detail={"certificate_number": certificate.number})
+    detail: dict[str, Any] = {"certificate_number": certificate.number}
+    if outcome.revision != birth.submitted:
+        _log.error("registry.issued_for_earlier_revision", birth_id=str(birth.id), state=birth.state.value)
+        detail["revision"] = outcome.revision
+    numbered = Why(why.actor, why.step, why.reason, detail=detail)
     if birth.state in IN_FLIGHT or birth.state is State.DEAD_LETTER:
         await births.move(connection, birth, State.ISSUED, numbered)
         context.metrics.moves.labels(State.ISSUED.value).inc()

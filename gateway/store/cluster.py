@@ -90,7 +90,6 @@ class DirectoryLock:
             ) from error
         os.ftruncate(descriptor, 0)
         command = Path(sys.argv[0]).name or "python"  # the name only: arguments may hold a password
-        command = "procot" if command == "__main__.py" else command
         since = datetime.now(UTC).isoformat(timespec="seconds")
         os.pwrite(descriptor, f"process {os.getpid()} ({command}) since {since}\n".encode(), 0)
         return cls(descriptor)

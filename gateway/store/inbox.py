@@ -170,6 +170,7 @@ class Inbox:
         self._ready = asyncio.Event()
         self._connection: asyncpg.Connection | None = None
         self._retry_at = 0.0
+        self._ended = False
 
     def submit(self, submission: Submission) -> asyncio.Future[Kept]:
         """Queue a message; the future resolves after its commit, in order of submission.
@@ -177,6 +178,9 @@ class Inbox:
         It fails with StoreUnavailableError where nothing was kept, or where too much is waiting.
         """
         done: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
+        if self._ended:
+            done.set_exception(StoreUnavailableError("the gateway is stopping; send again"))
+            return done
         if len(self._queue) >= self._limits.inbox_waiting or self._bytes + submission.size > self._limits.inbox_bytes:
             done.set_exception(StoreUnavailableError("too many messages wait to be kept; send again in a minute"))
             return done
@@ -193,6 +197,7 @@ class Inbox:
                 batch = self._in_hand = self._take()
                 await self._flush(batch)
         finally:
+            self._ended = True
             _fail((*self._in_hand, *self._queue), StoreUnavailableError("the gateway is stopping; send again"))
             await self._disconnect()
 
@@ -332,11 +337,13 @@ def _settle(
         first = fresh[row.key]
         if row is first and row.key in ids:
             waiting.done.set_result(Kept(ids[row.key], row=row))
-        else:
-            stored = before.get(row.key) or Stored(
-                first.digest, first.content_digest, first.answer, first.application_answer
-            )
-            waiting.done.set_result(Kept(None, before=stored, row=row))
+        elif row.key in ids:
+            repeated = Stored(first.digest, first.content_digest, first.answer, first.application_answer)
+            waiting.done.set_result(Kept(None, before=repeated, row=row))
+        elif row.key in before:
+            waiting.done.set_result(Kept(None, before=before[row.key], row=row))
+        else:  # it was there, and was removed before it could be read: nothing is kept, so nothing is promised
+            waiting.done.set_exception(StoreUnavailableError("the message is not in the store; send again"))
 
 
 def _fail(batch: Iterable[_Waiting], error: StoreUnavailableError) -> None:

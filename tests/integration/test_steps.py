@@ -8,6 +8,7 @@ import datetime as dt
 import hashlib
 import json
 import uuid
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,6 +38,7 @@ from gateway.pipeline import assign, deliver, handover, operate, submit
 from gateway.pipeline.assign import URGENT
 from gateway.pipeline.worker import Workers
 from gateway.store import births, messages, queue, submissions
+from gateway.store.database import Database
 from gateway.store.queue import Kind
 from tests.simulators.facilities import CLINIC, CLOCK, HOSPITAL, sample
 from tests.simulators.journey import HEAVIER, RENAMED, Journey, control_id_of, journey, notice
@@ -46,7 +48,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-    from gateway.contract.ports import ParentCheck
+    from gateway.contract.ports import ParentCheck, Submission
+    from gateway.store.database import Connection
     from gateway.store.queue import Task
 
 LATER = "20250312081500+0700"
@@ -110,9 +113,10 @@ async def test_a_change_that_moves_nothing_is_an_event_all_the_same(way: Journey
     await way.work()
     birth = await way.birth()
     assert (birth.state, birth.revision, birth.record.child.weight_g) == (State.HOLD_NAME, 2, 3510)
-    last = (await way.events())[-1]
+    (*_, before, last) = await way.events()
     assert (last["from_state"], last["to_state"], last["actor"]) == ("HOLD_NAME", "HOLD_NAME", "hospital")
     assert last["detail"] == {"changed": ["child.weight_g"]}
+    assert before["from_state"] != before["to_state"]
 
 
 async def test_an_older_update_is_kept_and_not_applied(way: Journey) -> None:
@@ -706,7 +710,7 @@ async def test_nothing_is_submitted_once_a_certificate_is_there(way: Journey) ->
     await way.tell(notice("A08", sent=LATER, changes=RENAMED))
     for kind in (Kind.ASSIGN, Kind.CHECK, Kind.SEAL):
         await way.step(kind)
-    await way.settle(RegistryStatus.ISSUED, certificate=certificate())  # for the first revision, late
+    await way.settle(RegistryStatus.ISSUED, revision=1, certificate=certificate())  # late
     assert await way.state() is State.SEALED
     await way.step(Kind.SUBMIT)
     birth = await way.birth()
@@ -819,6 +823,16 @@ async def test_a_refusal_for_a_dead_letter_with_a_certificate_is_ignored(way: Jo
     await way.settle(RegistryStatus.ISSUED, certificate=certificate("3510-LU-20032025-9999"))
     assert await way.state() is State.DEAD_LETTER
     assert "second certificate number" in (await way.reasons())[-1]
+
+
+async def test_a_certificate_of_an_earlier_revision_counts_and_says_so(way: Journey) -> None:
+    await way.reach(State.IN_PROCESS)
+    await way.settle(RegistryStatus.NEEDS_DATA, reason="NAMA")
+    await way.tell(notice("A08", sent=LATER, changes=RENAMED))
+    await way.work()
+    await way.settle(RegistryStatus.ISSUED, revision=1, certificate=certificate())
+    assert await way.state() is State.ISSUED
+    assert (await way.events())[-1]["detail"] == {"certificate_number": "3510-LU-20032025-9001", "revision": 1}
 
 
 async def test_an_outcome_of_an_earlier_revision_decides_nothing(way: Journey) -> None:
@@ -1356,3 +1370,109 @@ async def test_a_failure_that_cannot_be_written_down_is_left_to_the_lease(
     monkeypatch.setattr(queue, "postpone", broken)
     await Workers(way.context)._work(task)
     assert (await way.task(Kind.SUBMIT))["lease"] == task.lease
+
+
+async def test_a_full_house_claims_nothing_until_somebody_is_done(way: Journey) -> None:
+    workers = Workers(way.context)
+    for n in range(6):
+        await way.tell(notice(record_number=f"B{n}"))
+    assert await workers._start_due() == 5.0  # as many were due as there are hands
+    assert len(workers._running) == 4
+    assert await workers._start_due() == 5.0
+    assert len(workers._running) == 4
+    await asyncio.wait(workers._running)
+    assert await workers._start_due() != 1.0
+    await workers.stop(within_s=10)
+    assert await way.count("births") == 6
+
+
+async def test_a_step_that_crashes_its_worker_hurts_no_other(way: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = Workers(way.context)
+
+    async def crash(_task: Task) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(workers, "_work", crash)
+    await way.tell(notice())
+    await workers._start_due()
+    await workers.stop(within_s=5)
+    await asyncio.sleep(0)
+    assert workers._running == set()
+    assert (await way.task(Kind.ASSIGN))["lease"] is not None
+
+
+# --------------------------------------------------------------------------------- killed before and after each commit
+
+
+class Killed(BaseException):
+    """What a kill -9 looks like from within: nobody catches it."""
+
+
+class Executioner:
+    """Kills at one commit: just before it, so that it never was, or just after, so that nobody heard of it."""
+
+    def __init__(self, at: int, *, after: bool) -> None:
+        self.left = at
+        self.after = after
+        self.done = False
+        self._transaction = Database.transaction
+
+    @asynccontextmanager
+    async def transaction(self, database: Database) -> AsyncIterator[Connection]:
+        self.left -= 1
+        now = self.left == 0
+        async with self._transaction(database) as connection:
+            yield connection
+            if now and not self.after:
+                self.done = True
+                raise Killed
+        if now:
+            self.done = True
+            raise Killed
+
+
+async def survive(way: Journey, record_number: str, executioner: Executioner) -> None:
+    await way.tell(notice(record_number=record_number))
+    try:
+        await way.work()
+        await way.hurry()  # the poll
+        await way.work()
+    except Killed:
+        pass
+    for _ in range(3):  # restarted; leases run out, waits end
+        await way.hurry()
+        await way.work()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_birth_survives_a_kill_at_every_commit_and_is_done_once(
+    way: Journey, monkeypatch: pytest.MonkeyPatch, *, after: bool
+) -> None:
+    accept = way.registry.submit
+
+    async def issue_later(submission: Submission) -> Outcome:
+        outcome = await accept(submission)
+        number = f"3510-LU-{submission.birth_id[:8]}"
+        issued = Outcome(submission.birth_id, 1, RegistryStatus.ISSUED, certificate=certificate(number))
+        way.registry.cases[submission.idempotency_key] = issued
+        return outcome
+
+    monkeypatch.setattr(way.registry, "submit", issue_later)
+    at, killed = 1, True
+    while killed:
+        executioner = Executioner(at, after=after)
+        monkeypatch.setattr(Database, "transaction", lambda database, e=executioner: e.transaction(database))
+        await survive(way, f"B{at}", executioner)
+        monkeypatch.setattr(Database, "transaction", executioner._transaction)
+        assert await way.state(f"B{at}") is State.DELIVERED, f"killed at commit {at}"
+        assert await way.open_kinds() == []
+        at, killed = at + 1, executioner.done
+    assert at > 9
+    sent = {
+        s.birth_id: {t.payload for t in way.registry.submissions if t.birth_id == s.birth_id}
+        for s in way.registry.submissions
+    }
+    assert [len(payloads) for payloads in sent.values()] == [1] * (at - 1)
+    assert await way.count("certificates") == at - 1
+    assert len(set(way.hospital.received)) == 2 * (at - 1)
+    assert await way.count("births") == at - 1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import pytest
+from yarl import URL
 
 from adapters.dukcapil.signature import sign_detached
 from gateway.cli.demo_births import demo_births
@@ -102,9 +103,11 @@ async def test_no_valid_token_no_answer(database: str, tmp_path: Path, end: str)
 
 
 async def test_answers_about_births_are_not_to_be_kept_on_the_way(database: str, tmp_path: Path) -> None:
-    async with system(database, tmp_path) as running:
-        async with running.request("/v1/births", token=running.operator) as response:
-            assert response.headers["Cache-Control"] == "no-store"
+    async with (
+        system(database, tmp_path) as running,
+        running.request("/v1/births", token=running.operator) as response,
+    ):
+        assert response.headers["Cache-Control"] == "no-store"
 
 
 def _hash(token: str) -> bytes:
@@ -182,6 +185,15 @@ async def test_a_bad_parameter_is_named_with_what_it_takes(
             body = await problem(response, 400)
         assert body["code"] == "QUERY"
         assert named in body["detail"]
+
+
+async def test_bytes_that_are_no_text_find_nothing(database: str, tmp_path: Path) -> None:
+    async with system(database, tmp_path) as running:
+        for query in ("facility=%FF%FE", "mrn=%ED%A0%80", "control_id=%F0%9F%91%B6"):
+            address = URL(f"{running.http}/v1/births?{query}", encoded=True)
+            headers = {"Authorization": f"Bearer {running.operator}"}
+            async with running.session.get(address, headers=headers) as response:
+                assert (response.status, await response.json()) == (200, {"items": [], "next": None})
 
 
 async def test_history_tells_every_step_with_actor_reason_and_message(database: str, tmp_path: Path) -> None:
@@ -350,9 +362,11 @@ async def test_a_signed_callback_that_is_not_the_contracts_is_unprocessable(data
 
 
 async def test_a_body_beyond_the_cap_is_refused(database: str, tmp_path: Path) -> None:
-    async with system(database, tmp_path, config={"limits": {"http_body_bytes": 2048}}) as running:
-        async with running.request(CALLBACK, method="POST", data=b" " * 4096) as response:
-            assert "limits.http_body_bytes" in (await problem(response, 413))["detail"]
+    async with (
+        system(database, tmp_path, config={"limits": {"http_body_bytes": 2048}}) as running,
+        running.request(CALLBACK, method="POST", data=b" " * 4096) as response,
+    ):
+        assert "limits.http_body_bytes" in (await problem(response, 413))["detail"]
 
 
 # ------------------------------------------------------------------------------------------------------ operation
