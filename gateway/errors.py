@@ -50,6 +50,12 @@ class StoreUnavailableError(ProcotError):
     next = Next.RETRY
 
 
+class MessageNotKeptError(ProcotError):
+    """PostgreSQL will not take this one message; it lies in quarantine where that was possible."""
+
+    code = "MESSAGE_NOT_KEPT"
+
+
 class LeaseLostError(ProcotError):
     """Another worker took the task over; this one writes nothing."""
 

@@ -7,10 +7,12 @@ signs; all of them stay in the JWKS, so that old signatures can be checked. Priv
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import hmac
 import os
 import secrets
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 from gateway.errors import KeyMissingError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _INDEX_KEY_BYTES = 32
@@ -67,10 +70,11 @@ class Keyring:
         """Read the keys, making the first ones where there are none. Raises KeyMissingError."""
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._keys = sorted(map(_read, self._directory.glob("sign-*.pem")), key=lambda k: (k.made_at, k.key_id))
-            if not self._keys:
-                self.new()
-            self._index_key = self._read_index_key()
+            with _alone(self._directory):
+                self._keys = sorted(map(_read, self._directory.glob("sign-*.pem")), key=lambda k: (k.made_at, k.key_id))
+                if not self._keys:
+                    self.new()
+                self._index_key = self._read_index_key()
         except (OSError, ValueError, UnsupportedAlgorithm) as error:
             raise KeyMissingError(
                 f"the keys in {self._directory} cannot be read ({type(error).__name__}); restore them from the backup"
@@ -114,6 +118,17 @@ class Keyring:
         if len(key) != _INDEX_KEY_BYTES:
             raise ValueError("index.key is not 32 bytes")
         return key
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Let one process at a time make the first keys: two that start together must sign with the same one."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def jwk(public: bytes) -> dict[str, str]:

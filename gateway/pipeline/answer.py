@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gateway.contract.finding import Finding
     from gateway.pipeline.verdict import Verdict
 
+_SILENT = ("", "NE")  # MSH-15 values that want no accept answer
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _counter = itertools.count(int.from_bytes(os.urandom(2)))
 
@@ -69,7 +70,7 @@ class Answerer:
             return Answer(code, self._build(verdict, code, findings), b"")
         if rejected:
             accept = self._build(verdict, "CR", findings) if _wanted(header.accept_ack, success=False) else b""
-            if not accept and not header.accept_ack and _wanted(header.application_ack, success=False):
+            if not accept and header.accept_ack in _SILENT and _wanted(header.application_ack, success=False):
                 return Answer("AR", self._build(verdict, "AR", findings), b"")
             return Answer("CR", accept, b"")
         return self._enhanced(verdict, "A" + result, findings)
@@ -77,7 +78,9 @@ class Answerer:
     def _enhanced(self, verdict: Verdict, code: str, findings: Sequence[Finding]) -> Answer:
         header, facility = verdict.header, verdict.facility
         assert header is not None  # noqa: S101 - enhanced mode was read from it
-        here = not header.accept_ack or (facility is not None and facility.application_answer == "same_connection")
+        # Where no accept answer will come, the application answer is the only one and belongs here.
+        only_one = header.accept_ack in _SILENT
+        here = only_one or (facility is not None and facility.application_answer == "same_connection")
         # A sender that takes one answer only would never learn what to mend: then the accept answer tells it (ERR).
         told = () if here else findings
         accept = self._build(verdict, "CA", told) if _wanted(header.accept_ack, success=True) else b""

@@ -17,6 +17,7 @@ import structlog
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import State
 from gateway.contract.ports import Effect
+from gateway.errors import MessageNotKeptError
 from gateway.hl7.location import Location
 from gateway.pipeline.draft import dump
 from gateway.pipeline.verdict import Verdict, in_view_of
@@ -127,14 +128,20 @@ class Intake:
             return
         try:
             error = kept.exception()
-            frames = self._not_kept(incoming, transport) if error else self._answer(incoming, kept.result(), transport)
+            frames = (
+                self._not_kept(incoming, error, transport)
+                if error
+                else self._answer(incoming, kept.result(), transport)
+            )
         except Exception:  # noqa: BLE001 - an answer that cannot be built must not leave the sender without one
             _log.exception("message.poisoned", bytes=incoming.size, peer=incoming.peer)
             frames = self._answerer.refuse(Verdict(), Finding("INTERNAL", Location("MSH"))).frames
         out.set_result(frames)
 
-    def _not_kept(self, incoming: _Incoming, transport: str) -> Sequence[bytes]:
-        answer = self._answerer.refuse(incoming.verdict, Finding("STORE_UNAVAILABLE", Location("MSH")))
+    def _not_kept(self, incoming: _Incoming, error: BaseException, transport: str) -> Sequence[bytes]:
+        """Tell a sender to keep its message; one that PostgreSQL will never take must not come again for ever."""
+        code = "INTERNAL" if isinstance(error, MessageNotKeptError) else "STORE_UNAVAILABLE"
+        answer = self._answerer.refuse(incoming.verdict, Finding(code, Location("MSH")))
         self._log(incoming, answer.code, transport, note="not kept")
         return answer.frames
 

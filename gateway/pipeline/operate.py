@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gateway.contract.lifecycle import IN_FLIGHT, State
+from gateway.contract.lifecycle import FINAL, IN_FLIGHT, State
 from gateway.errors import IllegalMoveError
 from gateway.observe.metrics import Metrics
 from gateway.pipeline.context import known
@@ -53,6 +53,8 @@ async def hold(desk: Desk, birth_id: uuid.UUID) -> State:
     """Stop a birth before its next step. What is under way ends first. Raises LookupError, IllegalMoveError."""
     async with desk.database.transaction() as connection:
         birth = await births.lock(connection, birth_id)
+        if birth.state in FINAL:
+            raise IllegalMoveError(f"the birth is {birth.state.value}: there is no next step to hold")
         if birth.state in IN_FLIGHT:
             raise IllegalMoveError(
                 f"the registry has this birth ({birth.state.value}); it can be held when it answered"

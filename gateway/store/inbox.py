@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from gateway.errors import StoreUnavailableError
+from gateway.errors import MessageNotKeptError, StoreUnavailableError
 from gateway.store.database import UNAVAILABLE, as_unavailable, connect
 from gateway.store.queue import CHANNEL
 
@@ -93,6 +93,8 @@ class Submission(Protocol):
     """A message on its way into the inbox."""
 
     asks_about: Baby | None  # a baby whose state the answer depends on
+    raw: bytes
+    peer: str
     size: int
 
     def row(self, known_state: str | None) -> Row | Quarantined:
@@ -232,7 +234,16 @@ class Inbox:
             return
         self._observer.commit_failed()
         _log.error("inbox.row_refused", error=type(error).__name__)
-        _fail(batch, as_unavailable(error))
+        await self._set_aside(batch[0].submission)
+        _fail(batch, MessageNotKeptError("PostgreSQL does not take this message; a person must look at it"))
+
+    async def _set_aside(self, submission: Submission) -> None:
+        """Keep the bytes of a message that could not be kept as a message, for a person."""
+        aside = Quarantined(submission.peer, "INTERNAL", submission.raw, b"")
+        try:
+            await self._quarantine(await self._connected(), [aside])
+        except (StoreUnavailableError, *UNAVAILABLE) as error:
+            _log.warning("inbox.not_set_aside", error=type(error).__name__)
 
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is not None and not self._connection.is_closed():
@@ -346,7 +357,7 @@ def _settle(
             waiting.done.set_exception(StoreUnavailableError("the message is not in the store; send again"))
 
 
-def _fail(batch: Iterable[_Waiting], error: StoreUnavailableError) -> None:
+def _fail(batch: Iterable[_Waiting], error: StoreUnavailableError | MessageNotKeptError) -> None:
     for waiting in batch:
         if not waiting.done.done():
             waiting.done.set_exception(error)

@@ -15,7 +15,7 @@ import pytest
 from adapters.hospital.baseline import BaselineHospital
 from gateway.config import Limits
 from gateway.contract.ports import Effect
-from gateway.errors import StoreUnavailableError
+from gateway.errors import MessageNotKeptError, StoreUnavailableError
 from gateway.observe.metrics import Metrics
 from gateway.pipeline import intake as intake_module
 from gateway.pipeline.answer import Answerer
@@ -60,6 +60,7 @@ class Letter:
 
     control_id: str
     raw: bytes = b"MSH|raw"
+    peer: str = "127.0.0.1"
     asks_about: Baby | None = None
     changes: dict[str, Any] = dataclasses.field(default_factory=dict)
     seen: list[str | None] = dataclasses.field(default_factory=list)
@@ -98,6 +99,7 @@ class Garbage:
     """A submission that ends in quarantine."""
 
     raw: bytes = b"garbage"
+    peer: str = "127.0.0.1"
     asks_about: Baby | None = None
     size: int = 7
 
@@ -286,14 +288,15 @@ async def test_a_poisoned_row_fails_alone(database: str, poison: Letter) -> None
     futures = submit(inbox, Letter("C1"), Garbage(), poison, Letter("C2"))
     async with running(inbox), observing(database) as connection:
         first, garbage, second = await results(futures[0], futures[1], futures[3])
-        with pytest.raises(StoreUnavailableError):
+        with pytest.raises(MessageNotKeptError):
             await futures[2]
         assert first.message_id is not None
         assert second.message_id is not None
         assert isinstance(garbage.row, Quarantined)
         rows = await connection.fetch("SELECT control_id FROM messages ORDER BY id")
         assert [r["control_id"] for r in rows] == ["C1", "C2"]
-        assert await connection.fetchval("SELECT count(*) FROM quarantine") == 1
+        aside = await connection.fetch("SELECT reason FROM quarantine ORDER BY id")
+        assert [r["reason"] for r in aside] == ["MSH_UNREADABLE", "INTERNAL"], "a person can look at it"
     assert (observer.commits, observer.failures) == ([1, 1, 1], 1)
 
 
