@@ -231,7 +231,7 @@ class Gateway:
         config = self.config
         server = MllpServer(handle, limits=config.limits, observer=self.metrics)
         stack.push_async_callback(server.drain, config.gateway.drain_s)
-        host, port = await server.start(*split_address(config.mllp.listen))
+        host, port = await server.start(*split_address(config.mllp.listen), reuse_port=config.mllp.reuse_port)
         secure = ""
         if config.mllp.tls_listen:
             bound = await server.start(*split_address(config.mllp.tls_listen), ssl=server_context(config.tls))

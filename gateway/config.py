@@ -48,7 +48,7 @@ class Gateway(Section):
     application: str = Field(default="AKTAGW", description="our MSH-3")
     facility: str = Field(default="DISDUKCAPIL 3510", description="our MSH-4")
     public_url: str = Field(default="", description="base of the links given to hospitals; empty: the HTTP address")
-    workers: int = Field(default=4, ge=1, le=64, description="tasks worked on at the same time")
+    workers: int = Field(default=4, ge=0, le=64, description="tasks worked on at the same time; 0: intake only")
     lease_s: Seconds = Field(default=60, description="how long a worker may hold a task without renewing it")
     drain_s: Seconds = Field(default=10, description="how long SIGTERM waits for work in hand")
     test_messages: Literal["accept", "reject"] = Field(
@@ -71,6 +71,7 @@ class Mllp(Section):
 
     listen: Address = "127.0.0.1:2575"
     tls_listen: Address | None = Field(default=None, description="MLLP over TLS; needs [tls]")
+    reuse_port: bool = Field(default=False, description="several gateway processes share the address (SO_REUSEPORT)")
 
 
 class Http(Section):

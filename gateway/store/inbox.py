@@ -120,7 +120,9 @@ WITH kept AS (
 ), first_task AS (
     INSERT INTO tasks (kind, message_id) SELECT 'assign', id FROM kept WHERE effect <> 'none'
 )
-SELECT id, facility, application, control_id, (SELECT pg_notify('{CHANNEL}', '')) FROM kept
+SELECT id, facility, application, control_id,
+       (SELECT pg_notify('{CHANNEL}', '') WHERE EXISTS (SELECT FROM kept WHERE effect <> 'none'))
+FROM kept
 """  # noqa: S608 - a constant channel name
 _QUARANTINE = """
 INSERT INTO quarantine (peer, reason, raw, answer)
