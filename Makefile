@@ -38,6 +38,10 @@ schemas: .venv/.dev ## write the generated schemas and documents anew
 bench: .venv/.dev ## the benchmark: table on the terminal, JSON in bench/results/
 	@$(PY) bench/run.py $(ARGS)
 
+.PHONY: fuzz
+fuzz: .venv/.dev ## dirty messages for DURATION=60 seconds; a failure is kept in var/fuzz/
+	@$(PY) tests/fuzz/fuzz.py --seconds $(DURATION) $(ARGS)
+
 image-steps: .venv/.dev ## the Dockerfile's steps without a container engine
 	@$(PY) tests/docker/steps.py
 

@@ -15,13 +15,14 @@ import random
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import structlog
 
 from gateway import plugins
 from gateway.config import secret
 from gateway.contract.ports import RegistrySettings
-from gateway.errors import ConfigError, StoreUnavailableError
+from gateway.errors import ConfigError, DatabaseStartError, StoreUnavailableError
 from gateway.evidence.keys import Keyring
 from gateway.mllp.client import ClientPool
 from gateway.mllp.server import MllpServer, Peer
@@ -30,25 +31,33 @@ from gateway.observe.logging import describe
 from gateway.observe.metrics import Metrics
 from gateway.pipeline.answer import Answerer
 from gateway.pipeline.context import Context
+from gateway.pipeline.frames import Frames
 from gateway.pipeline.intake import Intake
+from gateway.pipeline.rehearsal import Rehearsal
 from gateway.pipeline.verdict import Judge
 from gateway.pipeline.worker import Workers
-from gateway.store import births
+from gateway.store import births, messages
+from gateway.store import cluster as private
 from gateway.store.database import Database, connect
 from gateway.store.embedded import EmbeddedPostgres
 from gateway.store.inbox import Inbox
 from gateway.store.migrate import migrate
 from gateway.store.queue import Doorbell
+from gateway.verify.policy import load_policy
+from gateway.verify.structure import prepare
 from gateway.web.server import WebServer, application
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
     from pathlib import Path
 
     from gateway.config import Config
+    from gateway.contract.facility import FacilityProfile
+    from gateway.contract.ports import HospitalAdapter
 
 _log = structlog.get_logger()
 _OVERDUE_LOOK_S = 30.0
+_COMMON_VERSIONS = ("2.3", "2.4", "2.5")
 RUN_FILE = "procot.json"
 
 
@@ -65,6 +74,16 @@ class Addresses:
     mllp_tls: str
     http: str
     dsn: str
+
+
+def unreachable(dsn: str, error: StoreUnavailableError) -> str:
+    """Return the sentence for a database that cannot be reached: which one, without its password, and why."""
+    parts = urlsplit(dsn)
+    user, _, hosts = parts.netloc.rpartition("@")
+    where = f"{parts.scheme}://{user.partition(':')[0]}@{hosts}{parts.path}"
+    cause = error.__cause__
+    reason = (getattr(cause, "strerror", "") or type(cause).__name__) if cause else "no reason given"
+    return f"database.dsn = {where!r}: PostgreSQL cannot be reached there ({reason}); check address, user and password"
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -102,9 +121,12 @@ class Gateway:
             await database.open()
             stack.push_async_callback(database.close)
             self.context = self._context(database, stack)
-            intake = self._inbox(dsn, stack)
+            rehearsal = engine(
+                self.config, facilities=self.context.facilities, hospitals=self.context.hospitals, clock=self.clock
+            )
+            intake = self._inbox(dsn, rehearsal, stack)
             self._workers(database, stack)
-            await self._web(stack)
+            await self._web(intake, rehearsal, stack)
             self.addresses = await self._mllp(intake, dsn, stack)
             stack.callback(self._write_run_file().unlink, missing_ok=True)
             stack.callback(self._begin_drain)
@@ -124,7 +146,10 @@ class Gateway:
             dsn = await server.start()
             stack.push_async_callback(server.stop)
             self._background(stack, self._keep_alive(server), "postgres")
-        connection = await connect(dsn, timeout_s=max(60.0, settings.timeout_s))
+        try:
+            connection = await connect(dsn, timeout_s=max(60.0, settings.timeout_s))
+        except StoreUnavailableError as error:
+            raise DatabaseStartError(unreachable(dsn, error)) from error
         try:
             for name in await migrate(connection):
                 _log.info("database.migrated", migration=name)
@@ -180,20 +205,12 @@ class Gateway:
             clock=self.clock,
         )
 
-    def _inbox(self, dsn: str, stack: AsyncExitStack) -> Intake:
+    def _inbox(self, dsn: str, rehearsal: Rehearsal, stack: AsyncExitStack) -> Intake:
         config = self.config
         inbox = Inbox(dsn, observer=self.metrics, limits=config.limits, timeout_s=config.database.timeout_s)
         self._background(stack, inbox.run(), "inbox")
-        judge = Judge(
-            facilities=self.context.facilities,
-            hospitals=self.context.hospitals,
-            clock=self.clock,
-            test_messages=config.gateway.test_messages,
-            require_form=config.registry.require_form,
-            segment_limit=config.limits.segments_per_message,
-        )
-        answerer = Answerer(config.gateway.application, config.gateway.facility, self.clock)
-        return Intake(judge=judge, answerer=answerer, inbox=inbox, metrics=self.metrics)
+        prepare(load_policy(), _COMMON_VERSIONS)  # the first birth should not wait for hl7apy's tables
+        return Intake(judge=rehearsal.judge, answerer=rehearsal.answerer, inbox=inbox, metrics=self.metrics)
 
     def _workers(self, database: Database, stack: AsyncExitStack) -> None:
         workers = Workers(self.context)
@@ -212,29 +229,50 @@ class Gateway:
                             "birth.overdue", birth_id=str(row["id"]), facility=row["facility"], state=row["state"]
                         )
                     counts = await births.overdue_counts(connection)
+                    stuck = await messages.stuck(connection)
+                self.metrics.unassigned.set(stuck)
+                if stuck:
+                    _log.warning("messages.unassigned", messages=stuck)
                 for owner in ("gateway", "hospital", "parents", "officer", "registry", "operator"):
                     self.metrics.overdue.labels(owner).set(counts.get(owner, 0))
-            except StoreUnavailableError as error:
+            except Exception as error:  # noqa: BLE001 - counting late births must never end the gateway
                 _log.warning("waits.store_unavailable", **describe(error))
             await asyncio.sleep(_OVERDUE_LOOK_S)
 
-    async def _web(self, stack: AsyncExitStack) -> None:
-        server = WebServer(application(self.context, ready=lambda: "the gateway is stopping" if self._draining else ""))
+    async def _web(self, intake: Intake, rehearsal: Rehearsal, stack: AsyncExitStack) -> None:
+        def ready() -> str:
+            return "the gateway is stopping" if self._draining else ""
+
+        server = WebServer(application(self.context, intake=intake, rehearsal=rehearsal, ready=ready))
         host, port = await server.start(*split_address(self.config.http.listen))
         stack.push_async_callback(server.stop)
         self._http = f"http://{host}:{port}"
 
     async def _mllp(self, intake: Intake, dsn: str, stack: AsyncExitStack) -> Addresses:
         def handle(frame: bytes, peer: Peer) -> asyncio.Future[Sequence[bytes]]:
-            return intake.take(frame, peer=peer.host, certificate_names=peer.certificate_names)
+            return frames.take(
+                frame, peer=peer.host, certificate_names=peer.certificate_names, connection=peer.connection_id
+            )
 
         config = self.config
+        frames = Frames(
+            intake,
+            Answerer(config.gateway.application, config.gateway.facility, self.clock),
+            batch_answers=config.mllp.batch_answers,
+            messages_per_block=config.limits.messages_per_block,
+        )
         server = MllpServer(handle, limits=config.limits, observer=self.metrics)
         stack.push_async_callback(server.drain, config.gateway.drain_s)
-        host, port = await server.start(*split_address(config.mllp.listen), reuse_port=config.mllp.reuse_port)
+        host, port = await server.start(
+            *split_address(config.mllp.listen), reuse_port=config.mllp.reuse_port, release=config.mllp.release
+        )
         secure = ""
         if config.mllp.tls_listen:
-            bound = await server.start(*split_address(config.mllp.tls_listen), ssl=server_context(config.tls))
+            bound = await server.start(
+                *split_address(config.mllp.tls_listen),
+                ssl=server_context(config.tls),
+                release=config.mllp.tls_release,
+            )
             secure = f"{bound[0]}:{bound[1]}"
         return Addresses(mllp=f"{host}:{port}", mllp_tls=secure, http=self._http, dsn=dsn)
 
@@ -266,22 +304,32 @@ class Gateway:
         return path
 
 
+def engine(
+    config: Config,
+    *,
+    facilities: Mapping[str, FacilityProfile],
+    hospitals: Mapping[str, HospitalAdapter],
+    clock: Callable[[], dt.datetime],
+) -> Rehearsal:
+    """Return what judges and answers messages: the wire puts an inbox behind it, the dry run does not."""
+    judge = Judge(
+        facilities=facilities,
+        hospitals=hospitals,
+        clock=clock,
+        test_messages=config.gateway.test_messages,
+        require_form=config.registry.require_form,
+        segment_limit=config.limits.segments_per_message,
+    )
+    return Rehearsal(judge, Answerer(config.gateway.application, config.gateway.facility, clock))
+
+
 async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError, Exception):
         await task
 
 
-def remove(path: Path) -> None:
-    """Remove a file that may be gone already."""
-    path.unlink(missing_ok=True)
-
-
 def write_private(path: Path, text: str) -> None:
-    """Write a file whole, mode 0600: it appears complete or not at all."""
+    """Write a file whole, mode 0600, making its directory where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    temporary.replace(path)
+    private.write_private(path, text)

@@ -12,7 +12,6 @@ import os
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
@@ -32,6 +31,12 @@ def _address(value: str) -> str:
     return value
 
 
+def _dsn(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("write postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    return value
+
+
 Address = Annotated[str, AfterValidator(_address)]
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -48,8 +53,8 @@ class Gateway(Section):
     application: str = Field(default="AKTAGW", description="our MSH-3")
     facility: str = Field(default="DISDUKCAPIL 3510", description="our MSH-4")
     public_url: str = Field(default="", description="base of the links given to hospitals; empty: the HTTP address")
-    workers: int = Field(default=4, ge=0, le=64, description="tasks worked on at the same time; 0: intake only")
-    lease_s: Seconds = Field(default=60, description="how long a worker may hold a task without renewing it")
+    workers: int = Field(default=8, ge=0, le=64, description="tasks worked on at the same time; 0: intake only")
+    lease_s: Seconds = Field(default=60, description="after which another worker takes a task over; longer than a step")
     drain_s: Seconds = Field(default=10, description="how long SIGTERM waits for work in hand")
     test_messages: Literal["accept", "reject"] = Field(
         default="accept",
@@ -60,7 +65,7 @@ class Gateway(Section):
 class Database(Section):
     """PostgreSQL 15 or newer by `dsn`, or the embedded server in `directory` where none is given."""
 
-    dsn: SecretStr | None = None
+    dsn: Annotated[SecretStr, AfterValidator(_dsn)] | None = None
     directory: Path = Path("var")
     pool_size: int = Field(default=8, ge=2, le=50)
     timeout_s: Seconds = 10
@@ -71,6 +76,12 @@ class Mllp(Section):
 
     listen: Address = "127.0.0.1:2575"
     tls_listen: Address | None = Field(default=None, description="MLLP over TLS; needs [tls]")
+    release: Literal[1, 2] = Field(default=1, description="MLLP release of `listen`; 2: a commit block before answers")
+    tls_release: Literal[1, 2] = Field(default=1, description="the same for `tls_listen`")
+    batch_answers: Literal["batch", "each"] = Field(
+        default="batch",
+        description="a batch (FHS, BHS) is answered by a batch of answers in one block, or by a block each",
+    )
     reuse_port: bool = Field(default=False, description="several gateway processes share the address (SO_REUSEPORT)")
 
 
@@ -78,6 +89,10 @@ class Http(Section):
     """The HTTP listener."""
 
     listen: Address = "127.0.0.1:8080"
+    ack_status: Literal["always200", "hapi"] = Field(
+        default="always200",
+        description="status of an answer of POST /v1/hl7: 200 whatever it says, or AA/CA 200, AR/CR 400, AE/CE 500",
+    )
 
 
 class Tls(Section):
@@ -93,6 +108,7 @@ class Limits(Section):
 
     message_bytes: int = Field(default=5 * 1024 * 1024, ge=1024)
     segments_per_message: int = Field(default=2000, ge=10)
+    messages_per_block: int = Field(default=1000, ge=1, description="batch segments count too; more: AR for the block")
     connections: int = Field(default=2500, ge=1)
     connections_per_peer: int = Field(default=1000, ge=1)
     idle_s: Seconds = Field(default=600, description="a connection without any byte is closed")
@@ -104,7 +120,7 @@ class Limits(Section):
     inbox_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, description="bytes waiting for commit before AR/CR")
     http_body_bytes: int = Field(default=5 * 1024 * 1024, ge=1024)
     page_items: int = Field(default=100, ge=1, le=1000)
-    document_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
+    document_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, description="one scanned document or certificate")
     quarantine_rows: int = Field(default=100_000, ge=0, description="unreadable messages kept for a person to look at")
 
 
@@ -239,11 +255,6 @@ def secret(path: Path | None, key: str) -> str:
     if not text:
         raise ConfigError(f"{key} = {str(path)!r}: the file is empty")
     return text
-
-
-def zone_of(profile: FacilityProfile) -> ZoneInfo:
-    """Return the facility's zone, for HL7 times without an offset."""
-    return ZoneInfo(profile.time_zone)
 
 
 def peer_allowed(profile: FacilityProfile, peer: str) -> bool:

@@ -50,6 +50,12 @@ class StoreUnavailableError(ProcotError):
     next = Next.RETRY
 
 
+class OverloadedError(StoreUnavailableError):
+    """More messages wait to be kept than a cap allows; nothing was kept."""
+
+    code = "OVERLOADED"
+
+
 class MessageNotKeptError(ProcotError):
     """PostgreSQL will not take this one message; it lies in quarantine where that was possible."""
 

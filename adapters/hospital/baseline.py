@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from adapters.hospital.documents import read_documents
+from adapters.hospital.identity import draft_link, draft_merge
 from adapters.hospital.mapping import (
     map_birth_moment,
     map_birth_place,
@@ -43,16 +45,41 @@ class BaselineHospital:
         """Map a message to a draft. Pure, and total: any message that lexes gives a draft."""
         zone = ZoneInfo(facility.time_zone)
         sent_at = sent_at_of(message, zone)
-        effect = effect_of(message, facility, at=sent_at or now, zone=zone)
+        at = sent_at or now
+        effect = effect_of(message, facility, at=at, zone=zone)
+        match effect:
+            case Effect.MERGE | Effect.RENUMBER:
+                return draft_merge(message, effect, sent_at=sent_at, at=at, zone=zone)
+            case Effect.LINK | Effect.UNLINK:
+                return draft_link(message, effect, facility, sent_at=sent_at, at=at, zone=zone)
+            case Effect.ATTACH:
+                attachments, findings = read_documents(message)
+                number = str(medical_record_of(message))
+                return Draft(effect, number, None, findings=findings, sent_at=sent_at, attachments=attachments)
+            case Effect.NONE | Effect.MOVE | Effect.UNDO_DISCHARGE:  # no data of a birth, and mostly about grown people
+                number = str(medical_record_of(message))
+                return Draft(effect if number else Effect.NONE, number, None, sent_at=sent_at)
+        return self._record(message, facility, effect, sent_at, zone)
+
+    def _record(
+        self,
+        message: Message,
+        facility: FacilityProfile,
+        effect: Effect,
+        sent_at: dt.datetime | None,
+        zone: dt.tzinfo,
+    ) -> Draft:
+        """Map a message that brings data of a birth."""
         number = medical_record_of(message)
-        if effect is Effect.NONE:
-            return Draft(effect, str(number), None, sent_at=sent_at)
         sheet = Sheet()
         if number:
             sheet.put("child.medical_record", str(number), number.place)
         else:
             sheet.values["child.medical_record"] = ""
-        self.fill(sheet, message, facility, sent_at, zone)
+        if effect is Effect.OBSERVE:
+            self.observe(sheet, message, facility, zone)
+        else:
+            self.fill(sheet, message, facility, sent_at, zone)
         # A cancellation tells whom it is about; what is wrong with that person's data no longer matters.
         findings = [] if effect is Effect.CANCEL else sheet.findings
         if not number:
@@ -84,6 +111,15 @@ class BaselineHospital:
         if pid:
             map_birth_place(sheet, pid, facility)
             map_child_nik(sheet, pid)
+            map_stillbirth(sheet, pid, observed)
+
+    def observe(self, sheet: Sheet, message: Message, facility: FacilityProfile, zone: dt.tzinfo) -> None:
+        """Read the results of an ORU^R01, and nothing else of it: who the baby is, its ADT tells."""
+        map_facility(sheet, message, facility)
+        observed = Observations(message, zone)
+        map_observations(sheet, observed, zone)
+        pid = message.first("PID")
+        if pid:
             map_stillbirth(sheet, pid, observed)
 
     def certificate_messages(self) -> tuple[AnswerKind, ...]:

@@ -10,7 +10,7 @@ from adapters.hospital.observations import Observations, offset_of, put_order
 from adapters.hospital.parents import NIK_TYPES, clean_nik, identifier, read_sex
 from adapters.hospital.places import region_of
 from adapters.hospital.sheet import DELETE, Sheet, clean, deleted, first_of, meant, read_moment
-from gateway.contract.naming import normalise_name
+from gateway.contract.naming import is_placeholder, normalise_name
 from gateway.contract.record import Event, PlaceKind, PluralityKind, Variant
 from gateway.hl7.dates import Precision
 from gateway.hl7.location import Location
@@ -20,20 +20,23 @@ if TYPE_CHECKING:
     from gateway.contract.facility import FacilityProfile
     from gateway.hl7.lexer import Segment
 
-_RECORD_NUMBER_TYPES = (("MR", "MRN"), ("",), ("PI",))
+RECORD_NUMBER_TYPES = (("MR", "MRN"), ("",), ("PI",))
 _VILLAGE_LENGTH = 10
 _KK_TYPES = ("KK",)
 _HOUR = dt.timedelta(hours=1)
 
 
 def medical_record_of(message: Message) -> Value:
-    """Return the baby's record number: PID-3 type MR, else untyped, else PID-2, else PID-4 (domain A.3)."""
+    """Return the record number of the first patient, empty where there is none."""
     pid = message.first("PID")
-    if pid is None:
-        return Value("", Location("PID", 1, 3))
-    found = next((v for types in _RECORD_NUMBER_TYPES if (v := identifier(pid, 3, types))), None)
+    return record_number_of(pid) if pid else Value("", Location("PID", 1, 3))
+
+
+def record_number_of(pid: Segment) -> Value:
+    """Return a patient's record number: PID-3 type MR, else untyped, else PID-2, else PID-4 (domain A.3)."""
+    found = next((v for types in RECORD_NUMBER_TYPES if (v := identifier(pid, 3, types))), None)
     found = found or first_of((value_of(pid, 2), value_of(pid, 4)))
-    return Value(clean(found), found.place) if found else Value("", Location("PID", 1, 3))
+    return Value(clean(found), found.place) if found else Value("", Location("PID", pid.sequence, 3))
 
 
 def map_facility(sheet: Sheet, message: Message, facility: FacilityProfile) -> None:
@@ -75,8 +78,9 @@ def _map_name(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> None:
     if name:
         sheet.put("child.name", normalise_name(name), name.place)
         sheet.put("child.name_as_sent", clean(name), name.place)
-        if kind in TEMPORARY:
-            sheet.find("NAME_PLACEHOLDER", name.place)
+        swapped = read_name(pid, 5, "family_given")[0]
+        if kind in TEMPORARY or (swapped != name and is_placeholder(swapped) and not is_placeholder(name)):
+            sheet.find("NAME_PLACEHOLDER", name.place)  # a placeholder as it stands is found by the rules
     elif deleted(pid, 5):
         sheet.clear("child.name", "child.name_as_sent")
 

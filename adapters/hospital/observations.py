@@ -43,6 +43,8 @@ _ITEMS = {
     "76060-3": "cause_of_death",
     "57715-5": "birth_time",
 }
+# Measured at a birth only: an ORU without any of them is about something else (3141-9 is anybody's weight).
+_AT_BIRTH = frozenset(_ITEMS) - {"3141-9"}
 BIRTH_WEIGHT_CODES = frozenset(code for code, item in _ITEMS.items() if item == "weight" and code == "8339-4")
 _RANK = {"C": 2, "F": 1, "": 1, "P": 0}
 _TAKEN_BACK = frozenset({"D", "W", "X"})
@@ -51,6 +53,9 @@ _PATHS = {
     "weight": "child.weight_g",
     "length": "child.length_cm",
     "gestation": "child.gestation_weeks",
+    "apgar_1": "child.apgar_1",
+    "apgar_5": "child.apgar_5",
+    "apgar_10": "child.apgar_10",
     "plurality": "child.plurality",
     "order": "child.birth_order",
     "attendant": "child.attendant",
@@ -64,6 +69,7 @@ _POUND = 453.592
 _MAX_GRAMS = 100_000
 _MAX_CM = 1000
 _MAX_WEEKS = 60
+_MAX_APGAR = 10
 _MAX_ORDER = 10
 _MAX_PARITY = 30
 
@@ -115,6 +121,11 @@ class Observations:
         """Return a result's code in capitals, "" where there is none."""
         result = self.results.get(item)
         return result.value.upper() if result else ""
+
+
+def tells_of_birth(message: Message) -> bool:
+    """Tell whether a message has a result that is measured at a birth."""
+    return any(value_of(obx, 3, component=c) in _AT_BIRTH for obx in message.all("OBX") for c in (1, 4))
 
 
 def _item(obx: Segment) -> str | None:
@@ -207,6 +218,12 @@ def _gestation(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
         sheet.find("GESTATION_RANGE", result.value.place)
 
 
+def _apgar(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
+    read = read_number(result.value)
+    if read and read[0] <= _MAX_APGAR:
+        sheet.put(_PATHS[result.item], int(read[0]), result.value.place)
+
+
 def _plurality(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
     words = (result.value.upper(), value_of(result.segment, 5, component=2).upper())
     kind = next((PLURALITY_WORDS[w] for w in words if w in PLURALITY_WORDS), None)
@@ -288,6 +305,7 @@ _WRITERS: dict[str, Callable[[Sheet, Observation, dt.tzinfo], None]] = {
     "weight": _weight,
     "length": _length,
     "gestation": _gestation,
+    **dict.fromkeys(("apgar_1", "apgar_5", "apgar_10"), _apgar),
     "plurality": _plurality,
     "order": _order,
     "attendant": _attendant,

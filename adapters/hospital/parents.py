@@ -25,8 +25,9 @@ PASSPORT_TYPES = ("PPN", "PP", "PASPOR", "PASSPORT", "KIT", "KITAS", "KITAP")
 WELL_FORMED_NIK = re.compile(r"\d{6}(?:0[1-9]|[12]\d|3[01]|4[1-9]|[56]\d|7[01])(?:0[1-9]|1[0-2])\d{6}", re.ASCII)
 
 _SEXES = {"M": Sex.MALE, "L": Sex.MALE, "F": Sex.FEMALE, "P": Sex.FEMALE}
-_MOTHER_CODES = frozenset({"MTH", "NMTH", "72705000"})
-_FATHER_CODES = frozenset({"FTH", "NFTH", "66839005"})
+_MOTHER_CODES = frozenset({"MTH", "MOT", "NMTH", "72705000"})
+_FATHER_CODES = frozenset({"FTH", "FAT", "NFTH", "66839005"})
+_SPOUSE_WORDS = frozenset({"SPO", "SPOUSE", "SUAMI", "ISTRI", "HUSBAND", "WIFE"})
 _PARENT_CODES = frozenset({"PAR", "PRN", "ORTU", "ORANG TUA", "ORANGTUA", "PARENT"})
 # Whole texts, so that IBU TIRI (step), IBU ANGKAT (foster) and IBU MERTUA (in law) are nobody's mother here.
 _MOTHER_TEXT = re.compile(r"(?:IBU|MAMA|BUNDA|UMI|MOTHER|NATURAL MOTHER)(?: KANDUNG| BAYI| ANAK)?")
@@ -48,6 +49,11 @@ def is_father(nk1: Segment) -> bool:
     return _is(nk1, _FATHER_CODES, _FATHER_TEXT, Sex.MALE)
 
 
+def is_spouse(nk1: Segment) -> bool:
+    """Tell whether an NK1 is the patient's husband or wife: no newborn has one."""
+    return any(word in _SPOUSE_WORDS for field in (3, 7) for word in _relation(nk1, field))
+
+
 def _is(nk1: Segment, codes: frozenset[str], text: re.Pattern[str], sex: Sex) -> bool:
     words = _relation(nk1, 3) or _relation(nk1, 7)
     if any(word in codes or text.fullmatch(word) for word in words):
@@ -59,7 +65,7 @@ def _relation(nk1: Segment, field: int) -> list[str]:
     """Return code, text and alternates of a relation, as words in capitals."""
     parts = nk1.components(field)
     values = (value_of(nk1, field, component=c) for c in (1, 2, 4, 5) if c <= len(parts) and parts[c - 1])
-    return [" ".join(_WORD.findall(v.upper())) for v in values if v != DELETE]
+    return [words for v in values if v != DELETE and (words := " ".join(_WORD.findall(v.upper())))]
 
 
 def map_parents(sheet: Sheet, message: Message, facility: FacilityProfile, zone: dt.tzinfo) -> None:
@@ -121,6 +127,9 @@ def _map_mother_of_pid(sheet: Sheet, pid: Segment, own: Value | None, facility: 
         sheet.put("mother.nik", clean_nik(own), own.place)
     elif deleted(pid, 21):
         sheet.clear("mother.nik")
+    listed = value_of(pid, 21)
+    if "mother.name" not in sheet.values and meant(listed) and not any(c.isdigit() for c in listed):
+        map_name(sheet, "mother.name", pid, 21, facility)  # dirt: a name among the identifiers
     if "mother.name" not in sheet.values:
         map_name(sheet, "mother.name", pid, 6, facility)
 
@@ -146,7 +155,7 @@ def nik_of(nk1: Segment) -> Value | None:
 def _nik_in(segment: Segment, field: int) -> Value | None:
     """Return the identifier typed as a NIK, however it is written, else an untyped one with the form of a NIK."""
     typed = identifier(segment, field, NIK_TYPES)
-    if typed:
+    if typed and any(c.isdigit() for c in typed):
         return typed
     untyped = identifier(segment, field, ("",))
     return untyped if untyped and WELL_FORMED_NIK.fullmatch(clean_nik(untyped)) else None

@@ -8,9 +8,10 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from adapters.hospital.documents import has_documents
 from adapters.hospital.names import TEMPORARY, read_name
-from adapters.hospital.observations import BIRTH_WEIGHT_CODES
-from adapters.hospital.parents import is_mother
+from adapters.hospital.observations import BIRTH_WEIGHT_CODES, tells_of_birth
+from adapters.hospital.parents import is_mother, is_spouse
 from adapters.hospital.sheet import DELETE, read_moment
 from gateway.contract.naming import is_placeholder
 from gateway.contract.ports import Effect
@@ -21,18 +22,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.contract.facility import FacilityProfile
+    from gateway.hl7.lexer import Segment
 
-_EFFECTS = {
+_ADT = {
     **dict.fromkeys(("A01", "A04", "A28"), Effect.OPEN),
-    **dict.fromkeys(("A08", "A31", "A13"), Effect.AMEND),
+    **dict.fromkeys(("A08", "A31"), Effect.AMEND),
     "A03": Effect.DISCHARGE,
+    "A13": Effect.UNDO_DISCHARGE,
     **dict.fromkeys(("A11", "A23", "A29"), Effect.CANCEL),
-}
+    **dict.fromkeys(("A02", "A06", "A07", "A12"), Effect.MOVE),
+    **dict.fromkeys(("A18", "A34", "A35", "A36", "A40"), Effect.MERGE),
+    "A47": Effect.RENUMBER,
+    "A24": Effect.LINK,
+    "A37": Effect.UNLINK,
+}  # A05, the mother's booking, is nobody's birth yet
+# These name several patients; which of them are newborns is looked at one by one.
+_OF_SEVERAL = frozenset({Effect.MERGE, Effect.RENUMBER, Effect.LINK, Effect.UNLINK})
 _ENOUGH = 2
 _NEWBORN_DAYS = 30
 # Past the first birthday a mother's id and an NK1 MTH are marks of any child; past the tenth nobody is a newborn.
 _INFANT_DAYS = 366
 _CHILD_DAYS = 10 * 366
+_NEWBORN_WORDS = frozenset({"NEWBORN", "NB", "BBL", "BAYI", "BAYI BARU LAHIR", "NEONATUS", "NEONATE"})
+# Table 0002 without single, unmarried and unknown, and what Indonesian systems write there.
+_MARRIED = frozenset({*"ACDEGIKMNPRW", "KAWIN", "MENIKAH", "NIKAH", "JANDA", "DUDA", "CERAI", "MARRIED"})
 
 
 def effect_of(message: Message, facility: FacilityProfile, *, at: dt.datetime, zone: dt.tzinfo) -> Effect:
@@ -41,51 +54,95 @@ def effect_of(message: Message, facility: FacilityProfile, *, at: dt.datetime, z
     Opening needs the marks of a newborn. An update, discharge or cancellation needs none: it may hold little more than
     a record number. But one about somebody who evidently is no baby is not about a birth.
     """
-    if message.value("MSH", 9, 1).upper() != "ADT":
-        return Effect.NONE
-    event = (message.value("MSH", 9, 2) or message.value("EVN", 1)).upper()
-    effect = _EFFECTS.get(event, Effect.NONE)
-    if effect is Effect.NONE or is_newborn(message, facility, at=at, zone=zone):
+    effect = _told(message)
+    if effect is Effect.NONE or effect in _OF_SEVERAL or is_newborn(message, facility, at=at, zone=zone):
         return effect
-    age = _age_in_days(message, at, zone)
-    grown = age is not None and age > _INFANT_DAYS
-    return Effect.NONE if effect is Effect.OPEN or grown else effect
+    return Effect.NONE if effect is Effect.OPEN or _is_grown(message, at, zone) else effect
+
+
+def _told(message: Message) -> Effect:
+    """Return the meaning of the event alone. Before 2.3 ORU and MDM had one event each, and did not name it."""
+    event = (message.value("MSH", 9, 2) or message.value("EVN", 1)).upper()
+    match message.value("MSH", 9, 1).upper():
+        case "ADT":
+            return _ADT.get(event, Effect.NONE)
+        case "ORU" if event in ("R01", "") and tells_of_birth(message):
+            return Effect.OBSERVE
+        case "MDM" if event == "T02" and has_documents(message):
+            return Effect.ATTACH
+    return Effect.NONE
 
 
 def is_newborn(message: Message, facility: FacilityProfile, *, at: dt.datetime, zone: dt.tzinfo) -> bool:
-    """Tell whether any two of the eight marks are there."""
+    """Tell whether any two of the eight marks are there, and nothing that only grown people have."""
     age = _age_in_days(message, at, zone)
-    if age is not None and age > _CHILD_DAYS:
+    if (age is not None and age > _CHILD_DAYS) or (age is None and _lives_as_grown(message)):
         return False
     marks = filter(None, _marks(message, facility, age))
     return len(list(islice(marks, _ENOUGH))) == _ENOUGH
 
 
+def is_baby(pid: Segment, facility: FacilityProfile, *, at: dt.datetime, zone: dt.tzinfo) -> bool:
+    """Tell by the PID alone whether one of several patients is a baby: young, or of unknown age and named as one."""
+    age = age_in_days(pid, at, zone)
+    if age is not None:
+        return age <= _INFANT_DAYS
+    return _is_called_baby(pid, facility) or value_of(pid, 21) not in ("", DELETE)
+
+
+def age_in_days(pid: Segment, at: dt.datetime, zone: dt.tzinfo) -> int | None:
+    """Return a patient's age when the message was sent, None where PID-7 does not tell."""
+    born = read_moment(value_of(pid, 7), zone)
+    return (at.date() - born.date).days if born else None
+
+
+def is_past_infancy(pid: Segment, at: dt.datetime, zone: dt.tzinfo) -> bool:
+    """Tell whether a patient is known to be older than a year."""
+    age = age_in_days(pid, at, zone)
+    return age is not None and age > _INFANT_DAYS
+
+
+def _is_grown(message: Message, at: dt.datetime, zone: dt.tzinfo) -> bool:
+    age = _age_in_days(message, at, zone)
+    return _lives_as_grown(message) if age is None else age > _INFANT_DAYS
+
+
+def _lives_as_grown(message: Message) -> bool:
+    """Tell, without a birth date, whether the patient is married: a mother's own admission, with her baby's results.
+
+    What calls the patient a newborn outright counts more: some systems copy the mother's PID-16.
+    """
+    if _admitted_as_newborn(message) or message.value("PV2", 36).upper() == "Y":
+        return False
+    return message.value("PID", 16).upper() in _MARRIED or any(is_spouse(nk1) for nk1 in message.all("NK1"))
+
+
 def _marks(message: Message, facility: FacilityProfile, age: int | None) -> Iterator[bool]:
     """Yield the marks, the cheap ones first: two that are there end the search."""
-    yield message.value("PV1", 4).upper() == "N"  # table 0007, newborn
+    yield _admitted_as_newborn(message)
     yield message.value("PV2", 36).upper() == "Y"
     yield age is not None and -1 <= age <= _NEWBORN_DAYS
     yield message.first("ZKL") is not None
     if age is None or age <= _INFANT_DAYS:
         yield message.value("PID", 21) not in ("", DELETE)
         yield any(is_mother(nk1) for nk1 in message.all("NK1"))
-    yield _has_birth_weight(message)
-    yield _has_placeholder_name(message, facility)
+    yield any(value_of(obx, 3) in BIRTH_WEIGHT_CODES for obx in message.all("OBX"))
+    pid = message.first("PID")
+    yield pid is not None and _is_called_baby(pid, facility)
+
+
+def _admitted_as_newborn(message: Message) -> bool:
+    """PV1-4 N of table 0007, or the word; or the word in PV1-2, where N only means "not applicable"."""
+    kind = message.value("PV1", 4).upper()
+    return kind == "N" or kind in _NEWBORN_WORDS or message.value("PV1", 2).upper() in _NEWBORN_WORDS
 
 
 def _age_in_days(message: Message, at: dt.datetime, zone: dt.tzinfo) -> int | None:
-    born = read_moment(message.value("PID", 7), zone)
-    return (at.date() - born.date).days if born else None
-
-
-def _has_birth_weight(message: Message) -> bool:
-    return any(value_of(obx, 3) in BIRTH_WEIGHT_CODES for obx in message.all("OBX"))
-
-
-def _has_placeholder_name(message: Message, facility: FacilityProfile) -> bool:
     pid = message.first("PID")
-    if pid is None:
-        return False
+    return age_in_days(pid, at, zone) if pid else None
+
+
+def _is_called_baby(pid: Segment, facility: FacilityProfile) -> bool:
+    """Tell whether PID-5 is a placeholder, also with family and given name swapped (domain A.4)."""
     name, kind = read_name(pid, 5, facility.name_order)
-    return kind in TEMPORARY or is_placeholder(name)
+    return kind in TEMPORARY or is_placeholder(name) or is_placeholder(read_name(pid, 5, "family_given")[0])

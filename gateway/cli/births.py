@@ -215,7 +215,7 @@ async def _operate(
 ) -> None:
     async with place.database(config, data) as database:
         found = await _find(database, birth)
-        desk = operate.Desk(database, place.settings(config, data), actor=f"operator:{_who()}", reason=reason)
+        desk = operate.Desk(database, place.settings(config, data), actor=f"operator:{who()}", reason=reason)
         try:
             await act(desk, uuid.UUID(found["id"]))
         except LookupError as error:
@@ -224,7 +224,8 @@ async def _operate(
     console.print(f"{after['id']} is {_state(after)}", markup=False)
 
 
-def _who() -> str:
+def who() -> str:
+    """Return who sits at the terminal, for history."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

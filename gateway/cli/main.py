@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from gateway.cli import births, demo, keys, run, sandbox, send, setup, tokens
+from gateway.cli import births, demo, keys, quarantine, run, sandbox, send, setup, tokens, validate
 from gateway.cli.output import errors
 from gateway.errors import ProcotError
 
@@ -35,7 +35,9 @@ procot.add_command(run.up)
 procot.add_command(run.serve)
 procot.add_command(sandbox.sandbox)
 procot.add_command(send.send)
+procot.add_command(validate.validate)
 procot.add_command(births.births)
+procot.add_command(quarantine.quarantine)
 procot.add_command(setup.migrate)
 procot.add_command(setup.check_config)
 procot.add_command(keys.keys)

@@ -40,6 +40,11 @@ def program() -> str:
     return str(script.relative_to(Path.cwd())) if script.is_relative_to(Path.cwd()) else str(script)
 
 
+def printable(text: str) -> str:
+    """Return text that a stranger wrote, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def emit(item: dict[str, Any]) -> None:
     """Print one JSON object on a line of its own and flush it."""
     sys.stdout.write(json.dumps(item, ensure_ascii=False, default=str) + "\n")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.app import remove, write_private
+from gateway.app import write_private
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def forget(path: Path | None) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not _lives(path):
-            remove(path)
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"--ready-file {path}: cannot be written there ({error.strerror})") from None
 
@@ -58,4 +58,4 @@ def ready(path: Path | None, content: dict[str, Any]) -> Iterator[None]:
     try:
         yield
     finally:
-        remove(path)
+        path.unlink(missing_ok=True)

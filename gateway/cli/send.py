@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Literal
 
 import click
 from rich.progress import Progress
@@ -52,6 +52,7 @@ class _Run:
     tls: ssl.SSLContext | None
     timeout_s: float
     json_output: bool
+    release: Literal[1, 2]
     waiting: list[_Message]
     refused: int = 0
     lost: int = 0
@@ -70,10 +71,11 @@ class _Run:
               help="send over so many at a time")  # fmt: skip
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0.1), default=30.0, show_default=True, metavar="SECONDS",
               help="how long to wait for an answer")  # fmt: skip
+@click.option("--mllp2", is_flag=True, help="MLLP release 2: wait for the commit block before each answer")
 @as_json(shown="one object a message: file, control_id, code, ms, answer")
 def send(
     files: tuple[str, ...], target: tuple[str, int], tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None,
-    connections: int, timeout_s: float, json_output: bool,
+    connections: int, timeout_s: float, mllp2: bool, json_output: bool,
 ) -> None:  # fmt: skip
     """Send HL7 messages over MLLP and print each answer.
 
@@ -89,7 +91,7 @@ def send(
         raise _NotSent(str(error)) from None
     if not messages:
         raise _NotSent(f"{', '.join(files)}: there is no HL7 message in there (one begins with MSH)")
-    run = _Run(*target, tls, timeout_s, json_output, messages[::-1])
+    run = _Run(*target, tls, timeout_s, json_output, 2 if mllp2 else 1, messages[::-1])
     loop.run(_send_all(run, connections))
     if not json_output:
         console.print(f"{run.accepted} accepted, {run.refused} refused, {run.lost} not delivered")
@@ -109,7 +111,9 @@ def _read(files: tuple[str, ...]) -> Iterator[_Message]:
 
 async def _send_all(run: _Run, connections: int) -> None:
     total = len(run.waiting)
-    with Progress(console=errors, transient=True, disable=not errors.is_terminal or total < 2) as progress:  # noqa: PLR2004
+    # One terminal cannot show answers and a bar in turn: with answers on it, they are the progress.
+    quiet = total == 1 or not errors.is_terminal or (console.is_terminal and not run.json_output)
+    with Progress(console=errors, transient=True, disable=quiet) as progress:
         run.progress, run.bar = progress, progress.add_task("sending", total=total)
         async with asyncio.TaskGroup() as group:
             for _ in range(min(connections, total)):
@@ -123,7 +127,7 @@ async def _connection(run: _Run) -> None:
         started = time.perf_counter()
         try:
             if client is None or not client.usable:
-                client = await MllpClient(run.host, run.port, ssl=run.tls).connect()
+                client = await MllpClient(run.host, run.port, ssl=run.tls, release=run.release).connect()
             answer = await client.exchange(message.content, control_id=_wire(message), timeout=run.timeout_s)
             code = acknowledgement(answer)[0]
         except (ProcotError, Hl7SyntaxError) as error:

@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from gateway import plugins
+from gateway.app import unreachable
 from gateway.cli import loop
 from gateway.cli.output import console
 from gateway.config import Config, load, secret
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, DatabaseStartError, StoreUnavailableError
 from gateway.mllp.tls import server_context
 from gateway.store.database import connect
 from gateway.store.migrate import migrate as apply
@@ -29,7 +30,10 @@ def migrate(config: Path) -> None:
 
 
 async def _migrate(dsn: str, timeout_s: float) -> list[str]:
-    connection = await connect(dsn, timeout_s=timeout_s)
+    try:
+        connection = await connect(dsn, timeout_s=timeout_s)
+    except StoreUnavailableError as error:
+        raise DatabaseStartError(unreachable(dsn, error)) from error
     try:
         return await apply(connection)
     finally:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Literal
+import re
+from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable
+
 NameOrder = Literal["auto", "full_in_family", "given_family", "family_given"]
 ApplicationAnswer = Literal["none", "same_connection"]
+
+_DATE = re.compile(r"\d{8}", re.ASCII)  # how an HL7 time begins that names a day
 
 # The three Indonesian zones by the names people write (domain B.12).
 ZONES = {"WIB": "Asia/Jakarta", "WITA": "Asia/Makassar", "WIT": "Asia/Jayapura"}
@@ -72,8 +79,21 @@ class FacilityProfile(BaseModel):
         default="none", description="where the application answer of enhanced mode goes (domain A.5)"
     )
     update_creates: bool = Field(default=True, description="an A08/A31 for an unknown newborn opens a birth")
+    control_id_per_day: bool = Field(
+        default=False, description="MSH-10 starts anew each day: it is unique with the day of MSH-7 only"
+    )
 
     @property
     def display_name(self) -> str:
         """The name for records and documents."""
         return self.name or self.code
+
+    def control_key(self, control_id: str, sent_at: str, clock: Callable[[], dt.datetime]) -> str:
+        """Return what makes a message of this sender unique: MSH-10, after its day where ids are counted per day.
+
+        The day is that of MSH-7 as it is written there, else the day of receipt at the facility (domain A.6).
+        """
+        if not self.control_id_per_day:
+            return control_id
+        day = _DATE.match(sent_at)
+        return f"{day[0] if day else clock().astimezone(ZoneInfo(self.time_zone)).strftime('%Y%m%d')}/{control_id}"

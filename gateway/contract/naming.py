@@ -28,6 +28,8 @@ _PLACEHOLDERS = re.compile(
             rf"^(?:ANAK|AN) {_HONORIFIC}\b",
             r"^(?:ANAK|AN) OF\b",
             r"^(?:NY|NYONYA|SDRI)\b",
+            # "TWIN B", "SITI RAHAYU TWIN 2", "BAYI KEMBAR II": which one, not who
+            r"\b(?:TWIN|KEMBAR)(?: [A-D]| ?[1-4]| I{1,3})\b",
             r"\bBELUM (?:BERNAMA|ADA NAMA|DIBERI NAMA|PUNYA NAMA)\b",
             r"\bTANPA NAMA\b",
             r"\bNO NAME\b",

@@ -31,6 +31,42 @@ class Effect(Enum):
     AMEND = "amend"  # changes a known birth; creates only where the facility allows
     CANCEL = "cancel"  # withdraws the birth notice
     DISCHARGE = "discharge"  # parents are about to leave: urgency up
+    UNDO_DISCHARGE = "undo_discharge"  # they stay: urgency down again
+    MOVE = "move"  # another bed or class: an event of a known birth, nothing else
+    MERGE = "merge"  # two record numbers are one baby
+    RENUMBER = "renumber"  # a baby has another record number
+    LINK = "link"  # mother and newborn belong together, or two newborns look like one
+    UNLINK = "unlink"  # takes a link back
+    OBSERVE = "observe"  # measurements that come after the notice
+    ATTACH = "attach"  # scanned documents of a birth
+
+
+# These wait for a birth that is not known yet, since they may overtake its notice.
+PATIENT = (Effect.OBSERVE, Effect.ATTACH)
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """One pair of a merge or renumbering: what was under `old` is under `new` from now on (MRG-1, PID-3)."""
+
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A document that came with a message: its bytes (ED), or where it lies (RP). `sha256` is hex, "" for a pointer.
+
+    `content` is empty where a draft was read back from the store: the raw message has the bytes.
+    """
+
+    place: Location
+    kind: str  # OBX-3.1: what the document is
+    mime: str
+    size: int = 0
+    sha256: str = ""
+    pointer: str = field(default="", repr=False)
+    content: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +74,7 @@ class Draft:
     """A message mapped to a record, before any judgement. Pure data, no decisions.
 
     `places` gives where each record field came from; `cleared` names fields the sender asked to delete ("").
+    `prior` are the pairs of a merge or renumbering, `linked` the other newborns of a link.
     """
 
     effect: Effect
@@ -47,6 +84,15 @@ class Draft:
     cleared: frozenset[str] = frozenset()
     findings: tuple[Finding, ...] = ()
     sent_at: dt.datetime | None = None
+    prior: tuple[Prior, ...] = ()
+    linked: tuple[str, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+
+    @property
+    def concerns(self) -> tuple[str, ...]:
+        """Every record number it speaks of beside its own: what must be locked with it."""
+        numbers = {*self.linked, *(n for pair in self.prior for n in (pair.old, pair.new))}
+        return tuple(sorted(numbers - {self.medical_record}))
 
 
 class AnswerKind(Enum):

@@ -121,6 +121,9 @@ class Child(Part):
     weight_g: int | None = Field(default=None, ge=1, le=100_000, description="10 berat bayi, gram")
     length_cm: float | None = Field(default=None, gt=0, le=1000, description="11 panjang bayi, cm")
     gestation_weeks: int | None = Field(default=None, ge=1, le=60)
+    apgar_1: int | None = Field(default=None, ge=0, le=10, description="not on the form: a sign of life (F 75)")
+    apgar_5: int | None = Field(default=None, ge=0, le=10)
+    apgar_10: int | None = Field(default=None, ge=0, le=10)
     nik: Nik | None = Field(default=None, description="only if the registry has given one already")
     died_at: str | None = Field(default=None, description="PID-29 as sent: death after birth")
 

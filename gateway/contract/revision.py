@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from gateway.contract.masked import Personal
 from gateway.contract.record import BirthRecord, Event, Part, PluralityKind, Variant
 
 if TYPE_CHECKING:
@@ -72,6 +73,12 @@ def _supposed(current: BirthRecord, told: BirthRecord) -> tuple[str, ...]:
     if current.child.plurality not in (None, PluralityKind.SINGLE):
         paths.append("child.plurality")  # PID-24 Y is a pair at least; 57722-1 has said how many
     return tuple(path for path in paths if path not in told.provenance)
+
+
+def under_number(record: BirthRecord, number: str) -> BirthRecord:
+    """Return a record under the number the baby has now (A47, A40): the same birth, other letters (domain F 13)."""
+    child = record.child.model_copy(update={"medical_record": Personal(number)})
+    return record.model_copy(update={"child": child})
 
 
 def propose_variant(record: BirthRecord) -> tuple[Variant | None, tuple[str, ...]]:

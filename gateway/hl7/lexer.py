@@ -9,11 +9,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from gateway.errors import Hl7SyntaxError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _MSH_LENGTH = 8  # "MSH", the field separator and at least four encoding characters
-_SEGMENT_END = re.compile(r"\r\n|\n|\r")
+_LARGE = 65_536  # characters; below this one split in C is both faster and small enough
+_HEADERS = frozenset({"MSH", "FHS", "BHS"})
+_LEADING = "\ufeff\r \t"  # byte order marks, blank lines and blanks before MSH
 _NAME = re.compile(r"[A-Z][A-Z0-9]{2}")
 
 
@@ -65,17 +71,25 @@ def _delimiters(field: str, marks: str) -> Delimiters:
 class Segment:
     """One segment. `fields[n]` is XXX-n raw; for MSH, fields[1] is the separator itself, as the standard counts."""
 
-    __slots__ = ("delimiters", "fields", "name", "raw", "sequence")
+    # No copy of the line beside its fields: an OBX may hold megabytes.
+    __slots__ = ("delimiters", "fields", "name", "sequence")
 
-    def __init__(self, raw: str, delimiters: Delimiters) -> None:
+    def __init__(self, raw: str, delimiters: Delimiters, *, name: str = "") -> None:
         parts = raw.split(delimiters.field)
-        self.raw = raw
+        if name:  # as it should have been written
+            parts[0] = name
         self.name = parts[0]
         self.delimiters = delimiters
         self.sequence = 1
-        if parts[0] in ("MSH", "FHS", "BHS"):
+        if parts[0] in _HEADERS:
             parts.insert(1, delimiters.field)
         self.fields = parts
+
+    @property
+    def raw(self) -> str:
+        """The line as it came."""
+        parts = self.fields if self.name not in _HEADERS else [self.fields[0], *self.fields[2:]]
+        return self.delimiters.field.join(parts)
 
     def __repr__(self) -> str:
         return f"<Segment {self.name}[{self.sequence}]>"  # never the content: it is about people
@@ -100,39 +114,56 @@ class Segment:
 def split_segments(text: str, *, limit: int) -> tuple[Delimiters, list[Segment]]:
     """Split decoded text into segments. CR, LF and CRLF end a segment; blank lines and leading spaces are forgiven.
 
-    Raises Hl7SyntaxError without MSH, with broken delimiters, or past `limit` segments.
+    Raises Hl7SyntaxError without MSH, with two, with broken delimiters, or past `limit` segments.
     """
     if "\n" in text:
-        text = _SEGMENT_END.sub("\r", text)
+        text = text.replace("\r\n", "\r").replace("\n", "\r")
     if "\0" in text:
         text = text.replace("\0", "")  # padding; and PostgreSQL's text holds no NUL
-    text = text.lstrip("\ufeff\r \t")
+    text = text.lstrip(_LEADING)
     delimiters = read_delimiters(text)
-    if text.count("\r") > limit:
+    if text.count("\r") > limit and sum(1 for line in _lines(text) if line.strip(_LEADING)) > limit + 1:  # besides MSH
         raise Hl7SyntaxError(f"the message has more than {limit} segments; split it or send documents by MDM")
     segments: list[Segment] = []
     seen: dict[str, int] = {}
-    for line in text.split("\r"):
+    for line in text.split("\r") if len(text) < _LARGE else _lines(text):
         if not line:
             continue
         segment = Segment(line, delimiters)
-        if not _NAME.fullmatch(segment.name):
+        if not _is_name(segment.name):
             forgiven = _forgiven(line, delimiters)
             if forgiven is None:
                 continue
             segment = forgiven
         seen[segment.name] = segment.sequence = seen.get(segment.name, 0) + 1
         segments.append(segment)
+    if seen["MSH"] > 1:
+        # Blocks of several messages are cut before (gateway.hl7.batch); what still has two would lose one silently.
+        raise Hl7SyntaxError("the message has a second MSH segment; send each message in a block of its own")
     return delimiters, segments
 
 
+@lru_cache(maxsize=1024)  # few names make up all traffic; bounded, since a sender may write any
+def _is_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Yield line by line: the lines of a large message do not all lie beside its fields."""
+    at = 0
+    while (end := text.find("\r", at)) >= 0:
+        yield text[at:end]
+        at = end + 1
+    yield text[at:]
+
+
 def _forgiven(line: str, delimiters: Delimiters) -> Segment | None:
-    """Read a segment with leading blanks or a lower-case name (domain F 107); None for a line of blanks."""
-    text = line.strip(" \t")
+    """Read a segment with leading blanks, a mark or a lower-case name (domain F 107); None for a line of blanks."""
+    text = line.strip(_LEADING)
     if not text:
         return None
-    head, separator, rest = text.partition(delimiters.field)
-    name = head.strip().upper()
-    if not _NAME.fullmatch(name):
+    end = text.find(delimiters.field)
+    name = (text if end < 0 else text[:end]).strip().upper()
+    if not _is_name(name):
         raise Hl7SyntaxError("a line does not begin with a segment name such as PID; check line ends inside fields")
-    return Segment(name + separator + rest, delimiters)
+    return Segment(text, delimiters, name=name)

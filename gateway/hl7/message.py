@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Self
 
+from gateway.errors import Hl7SyntaxError
 from gateway.hl7.escape import unescape
 from gateway.hl7.lexer import Delimiters, Segment, split_segments
 from gateway.hl7.location import Location
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SEGMENT_LIMIT = 2000
+REPETITION_LIMIT = 200  # reading one repetition costs its number: no message may make that count
+_TEXTS = ("OBX", "NTE")  # their repetitions are lines of text, which nobody reads one by one
 
 
 class Value(str):
@@ -101,5 +104,13 @@ def repetitions_of(segment: Segment, field: int) -> Iterator[int]:
 
 
 def parse_message(text: str, *, limit: int = SEGMENT_LIMIT) -> Message:
-    """Lex decoded text. Raises Hl7SyntaxError where it cannot be read at all."""
-    return Message(*split_segments(text, limit=limit))
+    """Lex decoded text. Raises Hl7SyntaxError where it cannot be read at all, or where a field repeats without end."""
+    delimiters, segments = split_segments(text, limit=limit)
+    if text.count(delimiters.repetition) > REPETITION_LIMIT:
+        for segment in segments:
+            if segment.name in _TEXTS:
+                continue
+            first = 3 if segment.name == "MSH" else 1  # MSH-2 holds the separator itself
+            if any(field.count(delimiters.repetition) > REPETITION_LIMIT for field in segment.fields[first:]):
+                raise Hl7SyntaxError(f"a field of {segment.name} has more than {REPETITION_LIMIT} repetitions")
+    return Message(delimiters, segments)

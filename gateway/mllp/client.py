@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Literal, Self, cast
 
 from gateway.errors import ConfigError, DeliveryUnavailableError, FrameError, Hl7SyntaxError
+from gateway.mllp.commit import ACK, COMMITS, NAK
 from gateway.mllp.framing import CR, Deframer, frame
 
 if TYPE_CHECKING:
@@ -48,10 +49,11 @@ class _Wire(asyncio.Protocol):
 
     _transport: asyncio.Transport
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, *, commits: bool) -> None:
         loop = asyncio.get_running_loop()
         self._deframer = Deframer(max_bytes=max_bytes)
         self._answer: asyncio.Future[bytes] | None = None
+        self._commits = commits
         self.lost: asyncio.Future[None] = loop.create_future()
 
     @property
@@ -76,12 +78,23 @@ class _Wire(asyncio.Protocol):
             self._fail(error)
             self.abort()
             return
+        if self._commits:
+            blocks = self._without_commits(blocks)
         waiting = self._answer is not None
         if waiting and blocks:
             self._deliver(blocks[0])
+            if self._commits:
+                self._transport.write(frame(ACK))
         if len(blocks) > waiting or (not waiting and self._deframer.partial):
             # An answer nobody asked for belongs to some earlier message: nothing after it can be trusted.
             self.abort()
+
+    def _without_commits(self, blocks: list[bytes]) -> list[bytes]:
+        """Take the listener's commits out of what came (release 2): only a NAK is news, nothing was kept then."""
+        if NAK in blocks:
+            self._fail(FrameError("it kept nothing (commit NAK); send again later"))
+            self.abort()
+        return [block for block in blocks if block not in COMMITS]
 
     def eof_received(self) -> None:
         # A listener that forgets the CR and closes has answered nevertheless (domain A.7).
@@ -126,12 +139,14 @@ class MllpClient:
         ssl: tls.SSLContext | None = None,
         connect_s: float = _CONNECT_S,
         answer_bytes: int = _ANSWER_BYTES,
+        release: Literal[1, 2] = 1,
     ) -> None:
         self._host = host
         self._port = port
         self._ssl = ssl
         self._connect_s = connect_s
         self._answer_bytes = answer_bytes
+        self._commits = release == 2  # noqa: PLR2004 - the release's name
         self._wire: _Wire | None = None
         self._turn = asyncio.Lock()
 
@@ -146,7 +161,7 @@ class MllpClient:
         try:
             async with asyncio.timeout(self._connect_s):
                 _, self._wire = await loop.create_connection(
-                    lambda: _Wire(self._answer_bytes), self._host, self._port, ssl=self._ssl
+                    lambda: _Wire(self._answer_bytes, commits=self._commits), self._host, self._port, ssl=self._ssl
                 )
         except (OSError, UnicodeError) as error:  # a host name that is none; TimeoutError and ssl.SSLError are OSErrors
             raise self._unavailable("cannot be reached", error) from error

@@ -24,11 +24,17 @@ from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
 import structlog
 
+try:
+    import resource
+except ImportError:  # not on Windows, which has no such limit
+    resource = None  # type: ignore[assignment]
+
 from gateway.errors import ConfigError
+from gateway.mllp.commit import ACK, COMMITS, NAK, NotKept
 from gateway.mllp.framing import BlockTooLargeError, Deframer, frame
 from gateway.mllp.tls import certificate_names
 
@@ -46,6 +52,7 @@ _SWEEP_S = 1.0
 _SWEEPS_PER_LIMIT = 4  # a limit shorter than the sweep is kept to a quarter of itself
 _FS_WITHOUT_CR_S = 0.5  # domain A.7: accept FS without CR after a short wait
 _UNSENT_BYTES = 16 * 1024  # answers the kernel did not take: above this no frame is handed over, and write_s runs
+_OTHER_FILES = 256  # databases, HTTP, workers, logs
 _ABORT_S = 1.0  # an aborted connection is gone in a turn of the loop; more means the loop is in trouble
 
 
@@ -87,6 +94,24 @@ def as_future(work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
     return asyncio.get_running_loop().create_task(work)
 
 
+def allow_files(wanted: int) -> int:
+    """Raise this process's soft limit of open files to `wanted`, as far as the hard limit lets it; return the limit.
+
+    A connection is a file, and the usual soft limit is 1,024: without this the kernel would turn senders away long
+    before our own cap does, and the database's connections with them.
+    """
+    if resource is None:
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    with suppress(OSError, ValueError):  # a system may have a ceiling of its own below the hard limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        return allowed
+    return soft
+
+
 class MllpServer:
     """All listeners and connections of this process, with one handler behind them."""
 
@@ -105,16 +130,26 @@ class MllpServer:
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def start(
-        self, host: str, port: int, *, ssl: tls.SSLContext | None = None, reuse_port: bool = False
+        self,
+        host: str,
+        port: int,
+        *,
+        ssl: tls.SSLContext | None = None,
+        reuse_port: bool = False,
+        release: Literal[1, 2] = 1,
     ) -> tuple[str, int]:
         """Listen on `host` and `port` (0 takes a free one) and return the bound address. May be called again.
 
-        Raises ConfigError where the address cannot be had.
+        With MLLP `release` 2 a commit block goes before the answers (gateway.mllp.commit). Raises ConfigError where
+        the address cannot be had.
         """
         loop = asyncio.get_running_loop()
+        files = allow_files(self.limits.connections + _OTHER_FILES)
+        if files < self.limits.connections + _OTHER_FILES:
+            _log.warning("mllp.few_files", connections=self.limits.connections, reason=f"{files} files may be open")
         try:
             listener = await loop.create_server(
-                lambda: _Connection(self, loop),
+                lambda: _Connection(self, loop, commits=release == 2),  # noqa: PLR2004 - the release's name
                 host,
                 port,
                 ssl=ssl,
@@ -201,6 +236,7 @@ class _Connection(asyncio.Protocol):
         "_blocked_since",
         "_closed",
         "_closed_since",
+        "_commits",
         "_deframer",
         "_ending",
         "_flight",
@@ -222,8 +258,9 @@ class _Connection(asyncio.Protocol):
     _peer: Peer
     _transport: asyncio.Transport
 
-    def __init__(self, server: MllpServer, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: MllpServer, loop: asyncio.AbstractEventLoop, *, commits: bool) -> None:
         self._server = server
+        self._commits = commits
         self._loop = loop
         self._limits = server.limits
         self._observer = server.observer
@@ -342,8 +379,10 @@ class _Connection(asyncio.Protocol):
     def _take(self, frames: list[bytes]) -> None:
         if frames:
             for content in frames:
-                self._observer.frame_received(len(content))
-            self._waiting.extend(frames)
+                # A commit is answered by nobody, over release 1 neither: its answer would be committed, for ever.
+                if len(content) > 1 or content not in COMMITS:
+                    self._observer.frame_received(len(content))
+                    self._waiting.append(content)
             self._pump()
 
     def _pump(self) -> None:
@@ -396,13 +435,19 @@ class _Connection(asyncio.Protocol):
             self._flight_bytes -= size
             failed = self._failure(future)
             if not failed:
-                out += [frame(answer) for answer in future.result()]
-        for answer in out:
-            self._observer.answer_sent(len(answer))
+                out += self._blocks(future.result())
         if out:
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
         if failed:
             self._close("handler_failed")
+
+    def _blocks(self, answers: Sequence[bytes]) -> list[bytes]:
+        """Return what is written for the answers to one block; over release 2 a NAK stands alone."""
+        committed = not isinstance(answers, NotKept)
+        blocks = [frame(answer) for answer in answers] if committed or not self._commits else []
+        for block in blocks:
+            self._observer.answer_sent(len(block))
+        return [frame(ACK if committed else NAK), *blocks] if self._commits else blocks
 
     def _failure(self, future: asyncio.Future[Sequence[bytes]]) -> bool:
         if future.cancelled():

@@ -47,6 +47,10 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self.open_tasks = Gauge("procot_open_tasks", "Tasks not done", ["kind"], registry=registry)
+        self.unassigned = Gauge(
+            "procot_messages_unassigned", "Accepted messages no birth was found or made for yet, older than 5 minutes",
+            registry=registry,
+        )  # fmt: skip
         self.overdue = Gauge("procot_births_overdue", "Births whose wait has timed out", ["owner"], registry=registry)
         self.http = Counter("procot_http_requests_total", "HTTP requests", ["route", "status"], registry=registry)
         self.callbacks = Counter("procot_callbacks_total", "Registry callbacks", ["outcome"], registry=registry)

@@ -93,7 +93,7 @@ class Answerer:
         """Return the answer to a message that was not kept for a reason of ours, or whose control id was reused."""
         kept_back = finding.entry.answer == "reject"
         code = "R" if kept_back else "E"
-        mode = "C" if verdict.header is not None and verdict.header.accept_ack else "A"
+        mode = "A" if verdict.header is None or verdict.header.accept_ack in _SILENT else "C"
         return Answer(mode + code, self._build(verdict, mode + code, [finding]), b"")
 
     def _build(self, verdict: Verdict, code: str, findings: Sequence[Finding]) -> bytes:

@@ -1,26 +1,31 @@
 """Step 5: whose birth is it? Kept messages of one baby, in order, become a birth, a new revision, or an event.
 
-All messages of a baby that wait are applied in one transaction under one lock, oldest first, so that two workers never
-apply them crosswise. What would change a birth while the registry has it waits until the registry has answered.
+All messages of a baby that wait, under any of its record numbers, are applied in one transaction under one lock, oldest
+first, so that two workers never apply them crosswise. What would change a birth while the registry has it waits until
+the registry has answered; results and documents wait for a birth that nobody reported yet.
 """
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING
 
-from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, MOVES, State
-from gateway.contract.ports import Draft, Effect
-from gateway.contract.record import BirthRecord, PluralityKind
-from gateway.contract.revision import apply_draft, changed_paths, legal_changes
+from gateway.contract.lifecycle import State
+from gateway.contract.ports import PATIENT, Draft, Effect
+from gateway.contract.revision import apply_draft, may_open
+from gateway.hl7.charset import decode
+from gateway.hl7.message import parse_message
+from gateway.pipeline import change, family, identity
+from gateway.pipeline.change import Told, because, is_certified, registry_has_it, review, twin_group
 from gateway.pipeline.draft import load
+from gateway.pipeline.family import Family
 from gateway.pipeline.rejudge import go, keys_of, rejudge
-from gateway.store import births, messages, queue, submissions
+from gateway.store import attachments, births, messages, queue
 from gateway.store.births import Why
 
 if TYPE_CHECKING:
-    import datetime as dt
-
+    from gateway.contract.ports import Attachment
+    from gateway.contract.record import BirthRecord
+    from gateway.hl7.location import Location
     from gateway.pipeline.context import Context
     from gateway.store.births import Birth
     from gateway.store.database import Connection
@@ -28,39 +33,96 @@ if TYPE_CHECKING:
     from gateway.store.queue import Task
 
 _OLDER = "older than what is known: kept, not applied"
-URGENT = 0  # parents are about to leave (domain A.1, A03)
+URGENT, USUAL = 0, 5  # parents are about to leave (domain A.1, A03)
 _LOOK_AGAIN_S = 30.0
 
 
 async def run(context: Context, task: Task) -> None:
     """Assign every waiting message of the task's baby."""
+    numbers: frozenset[str] = frozenset()
+    while more := await _try(context, task, numbers):
+        numbers = more
+
+
+async def _try(context: Context, task: Task, numbers: frozenset[str]) -> frozenset[str]:
+    """Do it under the locks of these numbers; where more are needed, change nothing and return them all."""
     assert task.message_id is not None  # noqa: S101 - an assign task is made with its message
     async with context.database.transaction() as connection:
         facility, medical_record = await messages.baby_of(connection, task.message_id)
-        birth = await births.lock_by_record_number(connection, facility, medical_record)
+        locked = await family.lock(connection, facility, numbers | {medical_record})
+        if not isinstance(locked, Family):
+            return locked
         await queue.holds(connection, task)
-        for kept in await messages.unassigned(connection, facility, medical_record):
-            assigned, birth = await _apply(context, connection, birth, kept)
-            if not assigned:
-                await queue.postpone(connection, task, delay_s=_LOOK_AGAIN_S, code="REGISTRY_HAS_IT")
-                return
-            await messages.assigned(connection, kept.id, birth.id if birth else None)
-        await queue.finish(connection, task)
+        if await _assign(context, connection, locked):
+            await queue.finish(connection, task)
+        else:
+            await queue.postpone(connection, task, delay_s=_LOOK_AGAIN_S, code="REGISTRY_HAS_IT")
+    return frozenset()
+
+
+async def _assign(context: Context, connection: Connection, baby: Family) -> bool:
+    """Apply what waits, oldest first; False at the first message that must wait for the registry."""
+    patient: list[Kept] = []
+    for kept in await messages.unassigned(connection, baby.facility, *baby.numbers):
+        if Effect(kept.effect) in PATIENT and baby.birth(kept.medical_record) is None:
+            patient.append(kept)
+        elif not await _take(context, connection, baby, kept):
+            return False
+    for kept in patient:  # their notice may just have come
+        if baby.birth(kept.medical_record) is not None and not await _take(context, connection, baby, kept):
+            return False
+    return True
+
+
+async def _take(context: Context, connection: Connection, baby: Family, kept: Kept) -> bool:
+    """Apply one message and write down whose it is; False where it must wait for the registry."""
+    told = Told(kept, load(kept.draft))
+    if told.draft.prior:
+        done, birth = await identity.join(context, connection, baby, told)
+    elif told.draft.linked:
+        done, birth = await identity.link_newborns(context, connection, baby, told)
+    else:
+        number = baby.number(kept.medical_record)
+        done, birth = await _apply(context, connection, baby.births.get(number), kept, number=number)
+        if birth is not None:
+            baby.births[number] = birth
+    if done:
+        await messages.assigned(connection, kept.id, birth.id if birth else None)
+    return done
 
 
 async def _apply(
-    context: Context, connection: Connection, birth: Birth | None, kept: Kept
+    context: Context, connection: Connection, birth: Birth | None, kept: Kept, *, number: str = ""
 ) -> tuple[bool, Birth | None]:
-    """Apply one message; False where it must wait for the registry."""
-    draft = load(kept.draft)
+    """Apply one message to the birth under `number`; False where it must wait for the registry."""
+    draft = identity.addressed(load(kept.draft), number or kept.medical_record)
     if birth is None:
-        if draft.record is None or Effect(kept.effect) is not Effect.OPEN:
-            return True, None
-        return True, await _open(context, connection, kept, draft)
-    certified = birth.state in CERTIFIED or await submissions.certificate(connection, birth.id) is not None
-    if draft.effect is Effect.CANCEL:
-        return await _cancel(context, connection, birth, (kept, draft), certified=certified), birth
-    return await _update(context, connection, birth, (kept, draft), certified=certified), birth
+        return True, await _open(context, connection, kept, draft) if _opens(context, kept, draft) else None
+    told = Told(kept, draft, certified=await is_certified(connection, birth))
+    match draft.effect:
+        case Effect.CANCEL:
+            return await _cancel(context, connection, birth, told), birth
+        case Effect.MOVE:
+            await births.note(connection, birth, because(told.why, "place or class in the hospital only"))
+        case Effect.UNDO_DISCHARGE:
+            await _stay(connection, birth, told)
+        case Effect.ATTACH:
+            await _attach(context, connection, birth, told)
+        case Effect.LINK if draft.record is not None:
+            return await identity.link_mother(context, connection, birth, told), birth
+        case Effect.UNLINK if draft.record is not None:
+            return await identity.unlink_mother(context, connection, birth, told), birth
+        case _:
+            return await _update(context, connection, birth, told), birth
+    return True, birth
+
+
+def _opens(context: Context, kept: Kept, draft: Draft) -> bool:
+    """Tell whether a message begins a birth: by the verdict, or as an update of what turned out to be unknown."""
+    if draft.record is None or Effect(kept.effect) is Effect.OPEN:
+        return draft.record is not None
+    both_amend = Effect(kept.effect) is draft.effect is Effect.AMEND
+    return both_amend and may_open(draft) and context.facility(kept.facility).update_creates
 
 
 async def _open(context: Context, connection: Connection, kept: Kept, draft: Draft) -> Birth:
@@ -72,130 +134,92 @@ async def _open(context: Context, connection: Connection, kept: Kept, draft: Dra
         keys=keys,
         message_id=kept.id,
         received_at=kept.received_at,
-        twin_group=await _twin_group(connection, record, keys),
+        twin_group=await twin_group(connection, record, keys),
     )
-    if told_at := _told_at(kept, draft):
+    if told_at := Told(kept, draft).at:
         await births.set_told_at(connection, birth, told_at)
     await rejudge(context, connection, birth, Why("gateway", "assign", "judged", kept.id), told=draft)
     return birth
 
 
-async def _twin_group(connection: Connection, record: BirthRecord, keys: births.Keys) -> uuid.UUID | None:
-    """Return the group of a multiple birth: that of a sibling within 24 hours, or a new one (domain F 1, 2)."""
-    child = record.child
-    if child.plurality in (None, PluralityKind.SINGLE) or keys.mother_key is None or keys.born_at is None:
-        return None
-    sibling = await births.twin_of(
-        connection,
-        mother_key=keys.mother_key,
-        born_at=keys.born_at,
-        facility=record.facility.code,
-        medical_record=child.medical_record.reveal(),
-    )
-    if sibling is None:
-        return uuid.uuid4()
-    birth_id, group = sibling
-    if group is None:
-        group = uuid.uuid4()
-        await births.set_twin_group(connection, birth_id, group)
-    return group
-
-
-async def _join_twins(context: Context, connection: Connection, birth: Birth) -> None:
-    """Give a birth its group where only a later message told that it is one of several."""
-    if birth.twin_group is None:
-        group = await _twin_group(connection, birth.record, keys_of(context, birth.record))
-        if group is not None:
-            await births.set_twin_group(connection, birth.id, group)
-            birth.twin_group = group
-
-
-async def _update(
-    context: Context, connection: Connection, birth: Birth, told: tuple[Kept, Draft], *, certified: bool
-) -> bool:
-    kept, draft = told
-    why = Why("hospital", "assign", kept.event, kept.id)
+async def _update(context: Context, connection: Connection, birth: Birth, told: Told) -> bool:
+    draft, why = told.draft, told.why
     if draft.effect is Effect.DISCHARGE and birth.priority != URGENT:
         await births.set_priority(connection, birth, URGENT)
-        await births.note(connection, birth, Why("hospital", "assign", "discharge: urgency raised", kept.id))
+        await births.note(connection, birth, Why(why.actor, why.step, "discharge: urgency raised", why.message_id))
     if draft.record is None:
         return True
-    told_at = _told_at(kept, draft)
-    if birth.told_at and told_at and told_at < birth.told_at:
-        await births.note(connection, birth, _because(why, _OLDER))
+    if birth.state is State.MERGED:
+        await births.note(connection, birth, because(why, "this record was merged into another"))
+        return True
+    if draft.effect is not Effect.OBSERVE and told.older_than(birth.told_at):
+        await births.note(connection, birth, because(why, _OLDER))
         return True
     if birth.state is State.CANCELLED and draft.effect is not Effect.OPEN:
-        await births.note(connection, birth, _because(why, "the birth notice was withdrawn: only a new one reopens it"))
+        await births.note(connection, birth, because(why, "the birth notice was withdrawn: only a new one reopens it"))
         return True
-    record = apply_draft(birth.record, draft)
-    changed = changed_paths(birth.record, record)
-    legal = legal_changes(changed)
-    if legal and not certified and _registry_has_it(birth):
-        return False
-    if told_at:
-        await births.set_told_at(connection, birth, told_at)
-    if changed or birth.state is State.CANCELLED:
-        detailed = Why("hospital", "assign", kept.event, kept.id, {"changed": list(changed)})
-        await births.revise(connection, birth, record, keys=keys_of(context, record), changed=changed, why=detailed)
-        await _join_twins(context, connection, birth)
-        await _after_revision(context, connection, birth, (detailed, draft, bool(legal)), certified=certified)
-    else:
-        await births.note(connection, birth, _because(why, "told again: nothing new"))
-    return True
+    if draft.effect is Effect.OBSERVE:
+        record = await _observed(connection, birth, told, draft.record)
+        return await change.apply(context, connection, birth, record, told, dated=False)
+    return await change.apply(context, connection, birth, apply_draft(birth.record, draft), told)
 
 
-async def _after_revision(
-    context: Context, connection: Connection, birth: Birth, revised: tuple[Why, Draft, bool], *, certified: bool
-) -> None:
-    why, draft, legal = revised
-    if certified and legal and birth.state is not State.REVOCATION_REVIEW:
-        why = _because(why, "changed after issue: an officer decides")
-        await _review(context, connection, birth, State.AMENDMENT_REVIEW, why)
-    elif certified or _registry_has_it(birth):
-        await births.note(connection, birth, _because(why, "not part of the akta: recorded only"))
-    else:
-        await rejudge(context, connection, birth, why, told=draft)
+async def _observed(connection: Connection, birth: Birth, told: Told, results: BirthRecord) -> BirthRecord:
+    """Return the record with late results. Older ones than what is known only fill what is missing."""
+    if told.older_than(birth.told_at) or told.older_than(await messages.observed_at(connection, birth.id)):
+        return apply_draft(results, Draft(Effect.AMEND, birth.medical_record, birth.record))
+    return apply_draft(birth.record, told.draft)
 
 
-async def _review(context: Context, connection: Connection, birth: Birth, state: State, why: Why) -> None:
-    """Lay a certified birth before an officer; one whose state has no such move (issued unasked) gets an event."""
-    if state in MOVES[birth.state]:
-        await go(context, connection, birth, state, why)
-    else:
-        await births.note(connection, birth, why)
+async def _stay(connection: Connection, birth: Birth, told: Told) -> None:
+    """Lower the urgency again, and nothing else (F 25)."""
+    if told.older_than(birth.told_at):
+        await births.note(connection, birth, because(told.why, _OLDER))
+        return
+    if birth.priority == URGENT:
+        await births.set_priority(connection, birth, USUAL)
+    await births.note(connection, birth, because(told.why, "discharge undone: urgency lowered"))
 
 
-def _registry_has_it(birth: Birth) -> bool:
-    """Whether bytes of this birth may lie at the registry without a final answer."""
-    return birth.state in IN_FLIGHT or (birth.state is State.DEAD_LETTER and birth.submitted > 0)
+async def _attach(context: Context, connection: Connection, birth: Birth, told: Told) -> None:
+    """Keep the documents of a message with its birth, up to the cap; a larger one lies in the raw message only."""
+    whole = await _documents(context, connection, told.kept)
+    limit = context.config.limits.document_bytes
+    kept, large = [], 0
+    for attachment in told.draft.attachments:
+        content = whole.get(attachment.place, b"") if attachment.size <= limit else b""
+        large += attachment.size > limit
+        if await attachments.keep(connection, birth.id, told.kept.id, attachment, content or None):
+            kept.append(attachment.sha256 or "pointer")
+    reason = f"{len(kept)} documents kept" + (f", {large} of them larger than {limit} bytes: noted only" * bool(large))
+    why = because(told.why, reason)
+    await births.note(connection, birth, Why(why.actor, why.step, why.reason, why.message_id, {"documents": kept}))
 
 
-async def _cancel(
-    context: Context, connection: Connection, birth: Birth, told: tuple[Kept, Draft], *, certified: bool
-) -> bool:
+async def _documents(context: Context, connection: Connection, kept: Kept) -> dict[Location, bytes]:
+    """Read the documents' bytes out of the raw message, where they lie once."""
+    raw, _ = await messages.origin(connection, kept.id)
+    profile = context.facility(kept.facility)
+    hospital = context.hospitals[profile.adapter]
+    message = parse_message(decode(raw).text, limit=context.config.limits.segments_per_message)
+    found: tuple[Attachment, ...] = hospital.draft(message, profile, now=kept.received_at).attachments
+    return {attachment.place: attachment.content for attachment in found}
+
+
+async def _cancel(context: Context, connection: Connection, birth: Birth, told: Told) -> bool:
     """Withdraw a birth notice (domain F 22 to 24)."""
-    kept, draft = told
-    why = Why("hospital", "assign", kept.event, kept.id)
-    told_at = _told_at(kept, draft)
-    if birth.told_at and told_at and told_at < birth.told_at:
-        await births.note(connection, birth, _because(why, _OLDER))
+    why = told.why
+    if birth.state is State.MERGED or told.older_than(birth.told_at):
+        reason = "this record was merged into another" if birth.state is State.MERGED else _OLDER
+        await births.note(connection, birth, because(why, reason))
         return True
-    if not certified and _registry_has_it(birth):
+    if not told.certified and registry_has_it(birth):
         return False
-    if told_at:
-        await births.set_told_at(connection, birth, told_at)
-    if certified:
-        why = Why("hospital", "assign", f"{kept.event} after issue: the office decides", kept.id)
-        await _review(context, connection, birth, State.REVOCATION_REVIEW, why)
+    if told.at:
+        await births.set_told_at(connection, birth, told.at)
+    if told.certified:
+        why = Why(why.actor, why.step, f"{why.reason} after issue: the office decides", why.message_id)
+        await review(context, connection, birth, State.REVOCATION_REVIEW, why)
     else:
         await go(context, connection, birth, State.CANCELLED, why)
     return True
-
-
-def _told_at(kept: Kept, draft: Draft) -> dt.datetime | None:
-    """Return when a message was written, but not later than it came: a fast clock must not outrank the rest (F 110)."""
-    return min(draft.sent_at, kept.received_at) if draft.sent_at else None
-
-
-def _because(why: Why, reason: str) -> Why:
-    return Why(why.actor, why.step, f"{why.reason}: {reason}", why.message_id, why.detail)

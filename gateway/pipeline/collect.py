@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.contract.ports import Certificate, Correspondence
+from gateway.contract.revision import under_number
 from gateway.errors import RegistryProtocolError
 from gateway.store import births, messages, outbound, queue, submissions
 from gateway.store.births import Why
@@ -46,12 +47,13 @@ async def _write_letters(context: Context, connection: Connection, birth: Birth,
         return
     adapter = context.hospitals[facility.adapter]
     origin, _ = await messages.origin(connection, birth.first_message_id)
+    record = await births.record_of(connection, birth.id, await submissions.certified_revision(connection, birth.id))
     linked = replace(certificate, document_url=f"{context.public_url()}/v1/births/{birth.id}/document")
     for kind in adapter.certificate_messages():
         control_id = outbound.new_control_id()
         letter = Correspondence(
             facility=facility,
-            record=birth.record,
+            record=under_number(record, birth.medical_record),  # what the akta says, whatever was said since
             control_id=control_id,
             now=context.clock(),
             our_application=context.config.gateway.application,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+from gateway.pipeline.breaker import Breaker
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -57,6 +59,7 @@ class Context:
     clock: Callable[[], dt.datetime]
     rng: random.Random
     public_url: Callable[[], str]
+    breaker: Breaker = field(default_factory=Breaker)
 
     def facility(self, code: str) -> FacilityProfile:
         """Return a facility's profile. Raises LookupError where it was taken out of the configuration."""

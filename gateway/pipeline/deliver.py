@@ -45,9 +45,16 @@ async def _send(context: Context, letter: Outbound) -> str:
     host, _, port = address.rpartition(":")
     if not host:
         raise DeliveryRefusedError("the facility has no listener (deliver_to) any more")
-    answer = await context.listeners.exchange(
-        Target(host, int(port)), letter.message, control_id=letter.control_id, timeout=ANSWER_S
-    )
+    target = Target(host, int(port))
+    context.breaker.check(target)
+    try:
+        answer = await context.listeners.exchange(
+            target, letter.message, control_id=letter.control_id, timeout=ANSWER_S
+        )
+    except DeliveryUnavailableError:
+        context.breaker.failed(target)
+        raise
+    context.breaker.answered(target)
     try:
         code, _ = acknowledgement(answer)
     except Hl7SyntaxError as error:
@@ -55,7 +62,7 @@ async def _send(context: Context, letter: Outbound) -> str:
     if code not in ("AA", "CA"):
         async with context.database.connection() as connection:
             await outbound.refused(connection, letter.id, code[:2])
-        raise DeliveryRefusedError(f"the hospital's listener answered {code[:2]} to {letter.kind}")
+        raise DeliveryRefusedError(f"the hospital's listener answered {code[:2]} to {letter.kind} {letter.control_id}")
     return code
 
 

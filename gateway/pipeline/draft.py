@@ -7,14 +7,14 @@ import json
 from typing import Any
 
 from gateway.contract.finding import Finding
-from gateway.contract.ports import Draft, Effect
+from gateway.contract.ports import Attachment, Draft, Effect, Prior
 from gateway.contract.record import BirthRecord
 from gateway.hl7.location import Location
 
 
 def dump(draft: Draft) -> str:
     """Return the stored form of a draft. The record's own provenance carries the places."""
-    rest = {
+    rest: dict[str, Any] = {
         "effect": draft.effect.value,
         "medical_record": draft.medical_record,
         "cleared": sorted(draft.cleared),
@@ -29,6 +29,22 @@ def dump(draft: Draft) -> str:
         ],
         "sent_at": draft.sent_at.isoformat() if draft.sent_at else None,
     }
+    if draft.prior or draft.linked:
+        rest["prior"] = [[pair.old, pair.new] for pair in draft.prior]
+        rest["linked"] = list(draft.linked)
+        rest["concerns"] = list(draft.concerns)
+    if draft.attachments:  # without their bytes, which the raw message has
+        rest["attachments"] = [
+            {
+                "place": str(a.place),
+                "kind": a.kind,
+                "mime": a.mime,
+                "size": a.size,
+                "sha256": a.sha256,
+                "pointer": a.pointer,
+            }
+            for a in draft.attachments
+        ]
     record = draft.record.model_dump_json() if draft.record else "null"
     return json.dumps(rest)[:-1] + ', "record": ' + record + "}"
 
@@ -52,6 +68,11 @@ def load(stored: dict[str, Any]) -> Draft:
             for f in stored["findings"]
         ),
         sent_at=dt.datetime.fromisoformat(stored["sent_at"]) if stored["sent_at"] else None,
+        prior=tuple(Prior(old, new) for old, new in stored.get("prior", ())),
+        linked=tuple(stored.get("linked", ())),
+        attachments=tuple(
+            Attachment(**(a | {"place": Location.parse(a["place"])})) for a in stored.get("attachments", ())
+        ),
     )
 
 

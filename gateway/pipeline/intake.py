@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import json
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,10 +18,11 @@ import structlog
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import State
 from gateway.contract.ports import Effect
-from gateway.errors import MessageNotKeptError
+from gateway.errors import MessageNotKeptError, OverloadedError
 from gateway.hl7.location import Location
+from gateway.mllp.commit import NotKept
 from gateway.pipeline.draft import dump
-from gateway.pipeline.verdict import Verdict, in_view_of
+from gateway.pipeline.verdict import UPDATES, Verdict, in_view_of
 from gateway.store.inbox import Kept, Quarantined, Row
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 _MSH_10 = Location("MSH", 1, 10)
-_UPDATES = (Effect.AMEND, Effect.CANCEL, Effect.DISCHARGE)
 
 
 def content_digest(raw: bytes) -> bytes:
@@ -64,7 +65,7 @@ class _Incoming:
         self._answerer = answerer
         draft = verdict.draft
         self.asks_about: Baby | None = None
-        if draft and draft.effect in _UPDATES and draft.medical_record and verdict.facility:
+        if draft and draft.effect in UPDATES and draft.medical_record and verdict.facility:
             self.asks_about = (verdict.facility.code, draft.medical_record)
 
     def row(self, known_state: str | None) -> Row | Quarantined:
@@ -80,7 +81,7 @@ class _Incoming:
         return Row(
             facility=facility.code,
             application=header.application_code,
-            control_id=header.control_id,
+            control_id=facility.control_key(header.control_id, header.sent_at_raw, self._answerer.clock),
             event=verdict.event,
             peer=self.peer,
             raw=self.raw,
@@ -96,6 +97,51 @@ class _Incoming:
         )
 
 
+@dataclass(slots=True)
+class _Aside:
+    """A message that goes to quarantine for its control id."""
+
+    raw: bytes
+    peer: str
+    answer: bytes
+    asks_about: Baby | None = None
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = len(self.raw)
+
+    def row(self, known_state: str | None) -> Quarantined:  # noqa: ARG002 - as every submission
+        return Quarantined(self.peer, "CONTROL_ID_REUSED", self.raw, self.answer)
+
+
+def _is_reused(kept: Kept) -> bool:
+    """Whether other content came under a control id that is used: neither the same bytes nor the same without MSH-7."""
+    before, row = kept.before, kept.row
+    if before is None or not isinstance(row, Row):
+        return False
+    return row.digest != before.digest and row.content_digest != before.content_digest
+
+
+def _facility_of(incoming: _Incoming) -> str | None:
+    facility = incoming.verdict.facility
+    return facility.code if facility else None
+
+
+def _control_id_of(incoming: _Incoming) -> str | None:
+    header = incoming.verdict.header
+    return header.control_id if header else None
+
+
+def _answered(done: asyncio.Future[Kept], out: asyncio.Future[Sequence[bytes]], frames: Sequence[bytes]) -> None:
+    """Answer a refusal whether or not its message could be set aside: nothing was promised."""
+    if done.cancelled() or out.done():
+        out.cancel()
+        return
+    if (error := done.exception()) is not None:
+        _log.warning("message.not_set_aside", error=type(error).__name__)
+    out.set_result(frames)
+
+
 class Intake:
     """Takes frames from any transport."""
 
@@ -106,12 +152,13 @@ class Intake:
         self._metrics = metrics
 
     def take(
-        self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] = frozenset(), transport: str = "mllp"
-    ) -> asyncio.Future[Sequence[bytes]]:
+        self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] = frozenset(), transport: str = "mllp",
+        charset: str = "",
+    ) -> asyncio.Future[Sequence[bytes]]:  # fmt: skip
         """Return a future of the answers to one message. Submissions keep the order of the calls."""
         out: asyncio.Future[Sequence[bytes]] = asyncio.get_running_loop().create_future()
         try:
-            verdict = self._judge.evaluate(raw, peer=peer, certificate_names=certificate_names)
+            verdict = self._judge.evaluate(raw, peer=peer, certificate_names=certificate_names, charset=charset)
         except Exception:  # noqa: BLE001 - one poisoned message must not hurt the others, nor go unanswered
             _log.exception("message.poisoned", bytes=len(raw), peer=peer)
             verdict = Verdict(findings=[Finding("INTERNAL", Location("MSH"))])
@@ -128,22 +175,38 @@ class Intake:
             return
         try:
             error = kept.exception()
-            frames = (
-                self._not_kept(incoming, error, transport)
-                if error
-                else self._answer(incoming, kept.result(), transport)
-            )
+            if error is not None:
+                frames = self._not_kept(incoming, error, transport)
+            elif _is_reused(kept.result()):
+                self._refuse_reused(incoming, out, transport)
+                return
+            else:
+                frames = self._answer(incoming, kept.result(), transport)
         except Exception:  # noqa: BLE001 - an answer that cannot be built must not leave the sender without one
             _log.exception("message.poisoned", bytes=incoming.size, peer=incoming.peer)
             frames = self._answerer.refuse(Verdict(), Finding("INTERNAL", Location("MSH"))).frames
         out.set_result(frames)
 
+    def _refuse_reused(self, incoming: _Incoming, out: asyncio.Future[Sequence[bytes]], transport: str) -> None:
+        """Answer AE 205 to other content under a used control id, once its bytes are set aside for a person (A.6)."""
+        incoming.findings = [Finding("CONTROL_ID_REUSED", _MSH_10)]
+        refusal = self._answerer.refuse(incoming.verdict, incoming.findings[0])
+        self._log(incoming, refusal.code, transport, note="control id reused")
+        self._metrics.quarantined.labels("CONTROL_ID_REUSED").inc()
+        _log.warning("message.control_id_reused", facility=_facility_of(incoming), control_id=_control_id_of(incoming))
+        aside = self._inbox.submit(_Aside(incoming.raw, incoming.peer, refusal.accept))
+        aside.add_done_callback(lambda done: _answered(done, out, refusal.frames))
+
     def _not_kept(self, incoming: _Incoming, error: BaseException, transport: str) -> Sequence[bytes]:
         """Tell a sender to keep its message; one that PostgreSQL will never take must not come again for ever."""
-        code = "INTERNAL" if isinstance(error, MessageNotKeptError) else "STORE_UNAVAILABLE"
+        code = "STORE_UNAVAILABLE"
+        if isinstance(error, MessageNotKeptError):
+            code = "INTERNAL"
+        elif isinstance(error, OverloadedError):
+            code = "OVERLOADED"
         answer = self._answerer.refuse(incoming.verdict, Finding(code, Location("MSH")))
         self._log(incoming, answer.code, transport, note="not kept")
-        return answer.frames
+        return answer.frames if code == "INTERNAL" else NotKept(answer.frames)
 
     def _answer(self, incoming: _Incoming, kept: Kept, transport: str) -> Sequence[bytes]:
         answer = incoming.answer
@@ -154,11 +217,6 @@ class Intake:
             if isinstance(row, Quarantined):
                 self._metrics.quarantined.labels(row.reason).inc()
             return answer.frames
-        assert isinstance(row, Row)  # noqa: S101 - only rows have keys
-        if row.digest != before.digest and row.content_digest != before.content_digest:
-            refusal = self._answerer.refuse(incoming.verdict, Finding("CONTROL_ID_REUSED", _MSH_10))
-            self._log(incoming, refusal.code, transport, note="control id reused")
-            return refusal.frames
         self._metrics.replays.inc()
         self._log(incoming, answer.code, transport, note="replay")
         return tuple(part for part in (before.answer, before.application_answer) if part)
@@ -171,12 +229,11 @@ class Intake:
         self._metrics.messages.labels(transport, code, incoming.effect.value).inc()
         for finding in incoming.findings:
             self._metrics.findings.labels(finding.code).inc()
-        header = incoming.verdict.header
         _log.info(
             "message.answered",
             message_id=message_id,
-            facility=incoming.verdict.facility.code if incoming.verdict.facility else None,
-            control_id=header.control_id if header else None,
+            facility=_facility_of(incoming),
+            control_id=_control_id_of(incoming),
             message_type=incoming.verdict.event or None,
             effect=incoming.effect.value,
             code=code,

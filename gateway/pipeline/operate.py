@@ -11,6 +11,7 @@ from gateway.errors import IllegalMoveError
 from gateway.observe.metrics import Metrics
 from gateway.pipeline.context import known
 from gateway.pipeline.rejudge import go, rejudge
+from gateway.pipeline.settle import asked_for_data
 from gateway.store import births, outbound, queue, submissions
 from gateway.store.births import Why
 from gateway.store.queue import Kind
@@ -46,6 +47,7 @@ class Desk:
 
 
 # What a person may take responsibility for. A name or data that are missing cannot be waved through.
+_CHECKED_AGAIN = (State.HOLD_DATA, State.REVIEW, State.REFUSED)
 _RELEASABLE = (State.REVIEW, State.AWAIT_FORM)
 
 
@@ -93,6 +95,9 @@ async def retry(desk: Desk, birth_id: uuid.UUID) -> State:
         if birth.held:
             raise IllegalMoveError("the birth is held; release it first")
         why = desk.why("retry")
+        if birth.state in _CHECKED_AGAIN and not asked_for_data(birth):
+            await _judge_anew(desk, connection, birth)
+            return birth.state
         if birth.state is State.DEAD_LETTER:
             await births.move(connection, birth, await _back_to(connection, birth), why)
         else:
@@ -100,6 +105,19 @@ async def retry(desk: Desk, birth_id: uuid.UUID) -> State:
         if not await _next_task(connection, birth):
             raise IllegalMoveError(_what_instead(birth))
         return birth.state
+
+
+async def _judge_anew(desk: Desk, connection: Connection, birth: Birth) -> None:
+    """Ask the registry again about what it held or refused: it may have mended its own data (domain F 34).
+
+    A refused application goes again as a new revision: the registry answers an old key as it did before.
+    """
+    before = birth.state
+    if before is State.REFUSED:
+        keys = await births.keys_as_stored(connection, birth)
+        await births.revise(connection, birth, birth.record, keys=keys, changed=(), why=desk.why("retry"))
+    if await rejudge(desk, connection, birth, desk.why("retry")) is before:
+        raise IllegalMoveError(_what_instead(birth))
 
 
 async def cancel(desk: Desk, birth_id: uuid.UUID) -> State:
@@ -128,7 +146,7 @@ async def _next_task(connection: Connection, birth: Birth) -> bool:
         State.SUBMITTED: Kind.SUBMIT,
         State.IN_PROCESS: Kind.POLL,
     }
-    kind = kinds.get(birth.state)
+    kind = Kind.POLL if asked_for_data(birth) else kinds.get(birth.state)
     if birth.state is State.ISSUED:
         await _deliver_again(connection, birth)
         return True

@@ -8,11 +8,12 @@ from gateway.contract.lifecycle import IN_FLIGHT
 from gateway.contract.ports import RegistryStatus
 from gateway.errors import RegistryProtocolError
 from gateway.pipeline.retry import Pace
-from gateway.pipeline.settle import settle
+from gateway.pipeline.settle import asked_for_data, settle
 from gateway.store import births, queue
 
 if TYPE_CHECKING:
     from gateway.pipeline.context import Context
+    from gateway.store.births import Birth
     from gateway.store.queue import Task
 
 
@@ -22,7 +23,7 @@ async def run(context: Context, task: Task) -> None:
     async with context.database.connection() as connection:
         asked = await births.read(connection, task.birth_id)
     outcome = None
-    if asked.state in IN_FLIGHT:
+    if _is_there(asked):
         outcome = await context.registry.ask(
             birth_id=str(asked.id), revision=asked.submitted, reference=asked.reference
         )
@@ -33,7 +34,7 @@ async def run(context: Context, task: Task) -> None:
         await queue.holds(connection, task)
         if outcome is not None:
             await settle(context, connection, birth, outcome, actor="registry", step="poll")
-        if birth.state in IN_FLIGHT:
+        if _is_there(birth):
             settings = context.config.registry
             pace = Pace(settings.poll_first_s, settings.poll_max_s)
             await queue.postpone(
@@ -41,3 +42,8 @@ async def run(context: Context, task: Task) -> None:
             )
         elif outcome is None or await queue.still_open(connection, task):
             await queue.finish(connection, task)
+
+
+def _is_there(birth: Birth) -> bool:
+    """Whether the registry has the case and has not ended it."""
+    return birth.state in IN_FLIGHT or asked_for_data(birth)

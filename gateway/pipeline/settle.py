@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from gateway.contract.finding import Finding
-from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, State
+from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, MOVES, State
 from gateway.contract.ports import Certificate, Outcome, RegistryStatus
 from gateway.errors import RegistryProtocolError
 from gateway.pipeline.rejudge import go
@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from gateway.store.database import Connection
 
 _log = structlog.get_logger()
+ASKED_FOR_DATA = "REGISTRY_REFUSED"
+# What takes back a certificate that was issued: an officer looks (architecture, step 8).
+_UNDONE = (RegistryStatus.REFUSED, RegistryStatus.WITHDRAWN)
 _ENDS = {
     RegistryStatus.REFUSED: (State.REFUSED, "SUBMISSION_REFUSED"),
-    RegistryStatus.NEEDS_DATA: (State.HOLD_DATA, "REGISTRY_REFUSED"),
+    RegistryStatus.NEEDS_DATA: (State.HOLD_DATA, ASKED_FOR_DATA),
     RegistryStatus.WITHDRAWN: (State.CANCELLED, None),
 }
 
@@ -54,6 +57,8 @@ async def settle(
         await _in_process(context, connection, birth, Why(actor, step, "the registry has the case"))
     elif outcome.status in _ENDS and current and await _awaits(connection, birth):
         await _ended(context, connection, birth, outcome, Why(actor, step))
+    elif outcome.status in _UNDONE and current and birth.state in CERTIFIED:
+        await _undone(context, connection, birth, outcome, Why(actor, step))
     elif birth.state not in CERTIFIED:
         _log.warning(
             "registry.outcome_ignored", birth_id=str(birth.id), status=outcome.status.value, state=birth.state.value
@@ -75,12 +80,18 @@ async def _awaits(connection: Connection, birth: Birth) -> bool:
     """Whether the registry's decision is still open: also for a birth that was laid before a person meanwhile."""
     if birth.state is State.DEAD_LETTER:
         return await submissions.certificate(connection, birth.id) is None
-    return birth.state in IN_FLIGHT
+    return birth.state in IN_FLIGHT or asked_for_data(birth)
+
+
+def asked_for_data(birth: Birth) -> bool:
+    """Whether the registry still has the case and waits for data: PERLU_PERBAIKAN goes both ways (domain C.4)."""
+    return any(f["code"] == ASKED_FOR_DATA for f in birth.findings)
 
 
 async def _in_process(context: Context, connection: Connection, birth: Birth, why: Why) -> None:
-    if birth.state is not State.SUBMITTED:
+    if birth.state is not State.SUBMITTED and not asked_for_data(birth):
         return
+    await births.set_findings(connection, birth, [f for f in birth.findings if f["code"] != ASKED_FOR_DATA])
     await births.move(connection, birth, State.IN_PROCESS, why)
     context.metrics.moves.labels(State.IN_PROCESS.value).inc()
     await queue.add(
@@ -105,15 +116,36 @@ async def _issued(
         _log.error("registry.issued_for_earlier_revision", birth_id=str(birth.id), state=birth.state.value)
         detail["revision"] = outcome.revision
     numbered = Why(why.actor, why.step, why.reason, detail=detail)
-    if birth.state in IN_FLIGHT or birth.state is State.DEAD_LETTER:
-        await births.move(connection, birth, State.ISSUED, numbered)
-        context.metrics.moves.labels(State.ISSUED.value).inc()
-    else:
-        # It was asked for once and is valid, whatever was decided here meanwhile: a person has to look.
-        _log.error("registry.issued_unasked", birth_id=str(birth.id), state=birth.state.value)
-        await births.note(connection, birth, numbered)
+    await births.set_findings(connection, birth, [f for f in birth.findings if f["code"] != ASKED_FOR_DATA])
+    await _certified(context, connection, birth, numbered, current=outcome.revision == birth.revision)
     await queue.add(connection, Kind.COLLECT, birth_id=birth.id, priority=birth.priority)
     await _let_waiting_messages_in(connection, birth)
+
+
+async def _certified(context: Context, connection: Connection, birth: Birth, why: Why, *, current: bool) -> None:
+    """Move a birth whose certificate came. It is valid whatever was decided here meanwhile: then a person looks."""
+    if birth.state in IN_FLIGHT or birth.state is State.DEAD_LETTER:
+        # No task is dropped: the submission that brought this on may be under way, and finds nothing left to do.
+        await births.move(connection, birth, State.ISSUED, why)
+        context.metrics.moves.labels(State.ISSUED.value).inc()
+        return
+    _log.error("registry.issued_unasked", birth_id=str(birth.id), state=birth.state.value)
+    wanted = State.ISSUED if current else State.AMENDMENT_REVIEW
+    if birth.state is State.CANCELLED:
+        wanted = State.REVOCATION_REVIEW
+    if wanted in MOVES[birth.state]:
+        await go(context, connection, birth, wanted, why)
+    else:
+        await births.note(connection, birth, why)
+
+
+async def _undone(context: Context, connection: Connection, birth: Birth, outcome: Outcome, why: Why) -> None:
+    """Alarm once where the registry takes a certificate back; the hospital still has it."""
+    if birth.state is State.REVOCATION_REVIEW:
+        return
+    _log.error("registry.certificate_taken_back", birth_id=str(birth.id), status=outcome.status.value)
+    reason = f"the registry says {outcome.status.value} after issue: {outcome.reason or 'no reason given'}"
+    await go(context, connection, birth, State.REVOCATION_REVIEW, Why(why.actor, why.step, reason))
 
 
 async def _issued_before(
@@ -137,11 +169,14 @@ def _same(one: Certificate, other: Certificate) -> bool:
 
 
 async def _ended(context: Context, connection: Connection, birth: Birth, outcome: Outcome, why: Why) -> None:
+    if outcome.status is RegistryStatus.NEEDS_DATA and asked_for_data(birth):
+        return  # said before
     state, code = _ENDS[outcome.status]
-    await queue.drop(connection, birth.id, Kind.POLL)
+    if outcome.status is not RegistryStatus.NEEDS_DATA:  # that case goes on there: it is asked about further on
+        await queue.drop(connection, birth.id, Kind.POLL)
     if code:
-        finding = Finding(code, parameters={"reason": outcome.reason, "text": outcome.text})
-        kept = [f for f in birth.findings if f["code"] not in ("SUBMISSION_REFUSED", "REGISTRY_REFUSED")]
+        finding = Finding(code, parameters={"reason": outcome.reason})
+        kept = [f for f in birth.findings if f["code"] not in ("SUBMISSION_REFUSED", ASKED_FOR_DATA)]
         await births.set_findings(connection, birth, [*kept, finding.as_dict()])
     reason = Why(why.actor, why.step, outcome.reason or outcome.status.value)
     await go(context, connection, birth, state, reason)

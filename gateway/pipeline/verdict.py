@@ -6,18 +6,20 @@ first step that ends in a rejection ends the walk, since what follows would judg
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, State
-from gateway.contract.ports import Draft, Effect
+from gateway.contract.ports import PATIENT, Draft, Effect
 from gateway.contract.revision import may_open
 from gateway.errors import Hl7SyntaxError
 from gateway.hl7.charset import decode
 from gateway.hl7.header import Header, read_header, salvage_header
 from gateway.hl7.location import Location
 from gateway.hl7.message import parse_message
+from gateway.hl7.told import decode_told
 from gateway.verify.content import judge
 from gateway.verify.envelope import check_envelope
 from gateway.verify.policy import load_policy
@@ -25,7 +27,6 @@ from gateway.verify.sender import check_sender
 from gateway.verify.structure import check_structure
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
@@ -33,9 +34,14 @@ if TYPE_CHECKING:
     from gateway.contract.ports import HospitalAdapter
     from gateway.hl7.message import Message
 
-# What an update may change; for an unknown baby these depend on whether it looks like a newborn.
-_UPDATES = (Effect.AMEND, Effect.CANCEL, Effect.DISCHARGE)
+# What a message may do to a birth that is there; for an unknown baby it depends on what the message is.
+UPDATES = tuple(effect for effect in Effect if effect not in (Effect.NONE, Effect.OPEN))
 _PID_3 = Location("PID", 1, 3)
+_MSH_7, _MSH_18 = Location("MSH", 1, 7), Location("MSH", 1, 18)
+_SKEW = dt.timedelta(minutes=10)  # a message from the future (domain A.3, F 110)
+# Two babies in one message: which of them each segment is about is not said (domain F 109).
+_OPENS_NOTHING = frozenset({"SEGMENT_EXTRA"})
+_MOST_FINDINGS = 50  # an answer must not be many times its message
 _YOUNG_DAYS = 60  # the term of registration (domain B.7)
 
 
@@ -55,14 +61,11 @@ class Verdict:
         return any(f.entry.answer == "reject" for f in self.findings)
 
     @property
-    def erroneous(self) -> bool:
-        """Whether the hospital must send a corrected message: AE."""
-        return any(f.severity == "E" for f in self.findings)
-
-    @property
     def effect(self) -> Effect:
         """What it means for a birth."""
-        return self.draft.effect if self.draft and not self.rejected else Effect.NONE
+        if self.draft is None or self.rejected or any(f.code in _OPENS_NOTHING for f in self.findings):
+            return Effect.NONE
+        return self.draft.effect
 
     @property
     def event(self) -> str:
@@ -91,15 +94,19 @@ class Judge:
         self._segment_limit = segment_limit
         self._policy = load_policy()
 
-    def evaluate(self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] = frozenset()) -> Verdict:
-        """Return the verdict on the bytes of one message."""
-        decoded = decode(raw)
+    def evaluate(
+        self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] = frozenset(), charset: str = ""
+    ) -> Verdict:
+        """Return the verdict on the bytes of one message. `charset` is what the transport says of them, if it does."""
+        decoded = decode_told(raw, charset) if charset else decode(raw)
         verdict = Verdict(codec=decoded.codec)
         try:
             message = self._lexed(decoded.text)
         except Hl7SyntaxError:
             verdict.header = salvage_header(decoded.text)
-            verdict.findings.append(Finding("MSH_UNREADABLE", Location("MSH")))
+            readable = verdict.header is not None and verdict.header.encoding_characters in decoded.text[:16]
+            code = "MESSAGE_UNREADABLE" if readable else "MSH_UNREADABLE"
+            verdict.findings.append(Finding(code, Location("MSH")))
             return verdict
         header = verdict.header = read_header(message)
         facility = verdict.facility = self._facilities.get(header.facility_code)
@@ -110,6 +117,8 @@ class Judge:
         verdict.findings += check_sender(header, facility, peer=peer, certificate_names=certificate_names)
         if facility is not None and not verdict.rejected and not _is_test(verdict.findings):
             self._understand(verdict, message, facility)
+            if verdict.draft is not None and decoded.doubtful:
+                verdict.findings.append(Finding("CHARSET_DOUBTFUL", _MSH_18))
         return verdict
 
     def _lexed(self, text: str) -> Message:
@@ -122,7 +131,9 @@ class Judge:
         if draft.effect is Effect.NONE:
             return
         verdict.draft = draft
-        verdict.findings += check_structure(message, verdict.header, self._policy)
+        verdict.findings += check_structure(message, verdict.header, self._policy)[:_MOST_FINDINGS]
+        if draft.sent_at is not None and draft.sent_at > now + _SKEW:
+            verdict.findings.append(Finding("CLOCK_SKEW", _MSH_7))
         if not draft.medical_record:
             verdict.findings.append(Finding("MEDICAL_RECORD_MISSING", _PID_3))
         elif draft.record is not None and draft.effect is not Effect.CANCEL:
@@ -135,6 +146,8 @@ class Judge:
                 adapter_findings=draft.findings,
             )
             verdict.findings = _without_doubles(verdict.findings, judgement.findings)
+        else:
+            verdict.findings += draft.findings
 
 
 def _without_doubles(structural: list[Finding], judged: Sequence[Finding]) -> list[Finding]:
@@ -162,8 +175,13 @@ def in_view_of(verdict: Verdict, state: State | None) -> tuple[Effect, list[Find
     effect = verdict.effect
     if draft is None or not draft.medical_record:
         return Effect.NONE, verdict.findings
-    if effect not in _UPDATES:
+    if effect not in UPDATES:
         return effect, verdict.findings
+    if effect in (Effect.MERGE, Effect.RENUMBER):  # also of numbers nothing is known of yet (F 12)
+        return effect if draft.prior else Effect.NONE, verdict.findings
+    if effect is Effect.ATTACH:
+        awaited = [Finding("BIRTH_AWAITED", _PID_3)] if state is None and draft.attachments else []
+        return effect if draft.attachments else Effect.NONE, [*draft.findings, *awaited]
     if state is None:
         return _unknown_baby(verdict, draft, verdict.facility)
     said = [f for f in verdict.findings if f.place is None or f.place in set(draft.places.values())]
@@ -176,6 +194,8 @@ def _unknown_baby(verdict: Verdict, draft: Draft, facility: FacilityProfile | No
         if facility is not None and facility.update_creates:
             return Effect.OPEN, verdict.findings
         return Effect.NONE, [Finding("BIRTH_UNKNOWN", _PID_3)]
+    if draft.effect in PATIENT:
+        return draft.effect, [Finding("BIRTH_AWAITED", _PID_3)]
     if draft.effect is Effect.CANCEL and _is_young(draft):
         return Effect.NONE, [Finding("BIRTH_UNKNOWN", _PID_3)]
     return Effect.NONE, []
@@ -188,7 +208,7 @@ def _is_young(draft: Draft) -> bool:
 
 
 def _late_change(effect: Effect, state: State) -> list[Finding]:
-    if effect is Effect.DISCHARGE:
+    if effect not in (Effect.AMEND, Effect.CANCEL):
         return []
     if state in CERTIFIED:
         return [Finding("ALREADY_ISSUED" if effect is Effect.AMEND else "CANCEL_AFTER_ISSUE", _PID_3)]

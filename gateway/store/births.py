@@ -15,7 +15,7 @@ from gateway.errors import IllegalMoveError
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import asyncpg
 
@@ -101,12 +101,58 @@ async def lock_by_record_number(connection: Connection, facility: str, medical_r
     return _birth(row) if row else None
 
 
+async def lock_by_record_numbers(connection: Connection, facility: str, numbers: Iterable[str]) -> dict[str, Birth]:
+    """Return the births of several record numbers, locked, and keep others from opening any of them meanwhile.
+
+    The locks are taken in the order of their keys, whoever asks: so two workers never wait for each other.
+    """
+    wanted = sorted(numbers)
+    await connection.execute(
+        """SELECT pg_advisory_xact_lock(key) FROM (
+               SELECT DISTINCT hashtextextended($1 || chr(31) || number, 0) AS key FROM unnest($2::text[]) AS number
+               ORDER BY key) AS keys""",
+        facility,
+        wanted,
+    )
+    rows = await connection.fetch(
+        f"""SELECT {_COLUMNS} FROM births WHERE facility = $1 AND medical_record = ANY($2)
+            ORDER BY medical_record FOR UPDATE""",  # noqa: S608
+        facility,
+        wanted,
+    )
+    return {row["medical_record"]: _birth(row) for row in rows}
+
+
+async def rekey(connection: Connection, birth: Birth, number: str) -> None:
+    """Put a birth under another record number; the record itself follows by a revision."""
+    birth.medical_record = number
+    await connection.execute("UPDATE births SET medical_record = $2 WHERE id = $1", birth.id, number)
+
+
+async def swap_numbers(connection: Connection, one: Birth, other: Birth) -> None:
+    """Exchange the record numbers of two births. One steps aside first: a number may be there once only."""
+    mine, theirs = one.medical_record, other.medical_record
+    await rekey(connection, one, f"\x1f{one.id}")
+    await rekey(connection, other, mine)
+    await rekey(connection, one, theirs)
+
+
 async def read(connection: Connection, birth_id: uuid.UUID) -> Birth:
     """Return a birth without locking it. Raises LookupError."""
     row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM births WHERE id = $1", birth_id)  # noqa: S608
     if row is None:
         raise LookupError("no such birth")
     return _birth(row)
+
+
+async def record_of(connection: Connection, birth_id: uuid.UUID, revision: int) -> BirthRecord:
+    """Return the record as one revision had it. Raises LookupError."""
+    record = await connection.fetchval(
+        "SELECT record FROM revisions WHERE birth_id = $1 AND revision = $2", birth_id, revision
+    )
+    if record is None:
+        raise LookupError("no such revision")
+    return BirthRecord.model_validate(record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +162,14 @@ class Keys:
     mother_key: bytes | None
     born_at: dt.datetime | None
     deadline: dt.date | None
+
+
+async def keys_as_stored(connection: Connection, birth: Birth) -> Keys:
+    """Return what a birth is found by now, for a revision that changes nothing of it."""
+    row = await connection.fetchrow("SELECT mother_key, born_at, deadline FROM births WHERE id = $1", birth.id)
+    if row is None:
+        raise LookupError("no such birth")
+    return Keys(row["mother_key"], row["born_at"], row["deadline"])
 
 
 async def open_birth(
@@ -306,7 +360,7 @@ async def twin_of(
     row = await connection.fetchrow(
         """SELECT id, twin_group FROM births
            WHERE mother_key = $1 AND born_at BETWEEN $2::timestamptz - interval '24 hours' AND $2 + interval '24 hours'
-             AND NOT (facility = $3 AND medical_record = $4) AND state <> 'CANCELLED'
+             AND NOT (facility = $3 AND medical_record = $4) AND state NOT IN ('CANCELLED', 'MERGED')
            ORDER BY received_at LIMIT 1 FOR UPDATE""",
         mother_key,
         born_at,
@@ -337,6 +391,8 @@ async def overdue_counts(connection: Connection) -> dict[str, int]:
 async def newly_overdue(connection: Connection) -> list[asyncpg.Record]:
     """Mark births whose wait has timed out and return id, facility and state of the new ones."""
     return await connection.fetch(
-        """UPDATE births SET overdue_since = now()
-           WHERE wait_until < now() AND overdue_since IS NULL RETURNING id, facility, state"""
+        """UPDATE births SET overdue_since = now() WHERE id IN (
+               SELECT id FROM births WHERE wait_until < now() AND overdue_since IS NULL
+               ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED)
+           RETURNING id, facility, state"""
     )

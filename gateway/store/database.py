@@ -1,7 +1,7 @@
 """Connections to PostgreSQL: one pool, transactions, and foreign exceptions turned into ours at this edge.
 
 Nothing outside gateway.store imports asyncpg. Statements are run by `fetch`/`execute`, never by `prepare` alone: an
-unexecuted prepared statement keeps its backend in a transaction (docs/performance.md).
+unexecuted prepared statement keeps its backend in a transaction (asyncpg ends it with Flush, not Sync).
 """
 
 from __future__ import annotations

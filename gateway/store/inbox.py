@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from gateway.errors import MessageNotKeptError, StoreUnavailableError
+from gateway.contract.ports import PATIENT
+from gateway.errors import MessageNotKeptError, OverloadedError, StoreUnavailableError
 from gateway.store.database import UNAVAILABLE, as_unavailable, connect
 from gateway.store.queue import CHANNEL
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 _RECONNECT_PAUSE_S = 0.25
+_RECOUNT_S = 60.0  # how long this process trusts its own count of what lies in quarantine
 
 Key = tuple[str, str, str]  # facility, application, control id: who said it, and which of theirs it is
 Baby = tuple[str, str]  # facility, medical record
@@ -127,21 +129,24 @@ FROM kept
 _QUARANTINE = """
 INSERT INTO quarantine (peer, reason, raw, answer)
 SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[])
-WHERE (SELECT count(*) FROM (SELECT 1 FROM quarantine LIMIT $5) AS q) < $5
 """
+_OPEN_QUARANTINE = "SELECT count(*) FROM (SELECT FROM quarantine WHERE resolved_at IS NULL LIMIT $1) AS q"
 _STORED = """
 SELECT m.facility, m.application, m.control_id, m.id, m.digest, m.content_digest, m.answer, m.application_answer
 FROM unnest($1::text[], $2::text[], $3::text[]) AS k(facility, application, control_id)
 JOIN messages m USING (facility, application, control_id)
 """
+# Of a baby's numbers the one it has now counts. What only waits for a birth tells of none.
 _KNOWN = """
 SELECT k.facility, k.medical_record, coalesce(b.state, 'RECEIVED') AS state
 FROM unnest($1::text[], $2::text[]) AS k(facility, medical_record)
-LEFT JOIN births b USING (facility, medical_record)
+LEFT JOIN aliases a ON a.facility = k.facility AND a.old = k.medical_record
+LEFT JOIN births b ON b.facility = k.facility AND b.medical_record = coalesce(a.new, k.medical_record)
 WHERE b.id IS NOT NULL OR EXISTS (
     SELECT FROM messages m WHERE m.facility = k.facility AND m.medical_record = k.medical_record
-    AND m.assigned_at IS NULL AND m.effect <> 'none')
+    AND m.assigned_at IS NULL AND m.effect <> 'none' AND m.effect <> ALL($3))
 """
+_NO_NOTICE = ("none", *(effect.value for effect in PATIENT))
 _FIELDS = (
     "facility", "application", "control_id", "event", "peer", "raw", "digest", "content_digest", "answer",
     "application_answer", "answer_code", "effect", "medical_record", "draft", "findings",
@@ -174,6 +179,8 @@ class Inbox:
         self._ready = asyncio.Event()
         self._connection: asyncpg.Connection | None = None
         self._retry_at = 0.0
+        self._quarantine_room = 0
+        self._recount_at = 0.0
         self._ended = False
 
     def submit(self, submission: Submission) -> asyncio.Future[Kept]:
@@ -186,7 +193,7 @@ class Inbox:
             done.set_exception(StoreUnavailableError("the gateway is stopping; send again"))
             return done
         if len(self._queue) >= self._limits.inbox_waiting or self._bytes + submission.size > self._limits.inbox_bytes:
-            done.set_exception(StoreUnavailableError("too many messages wait to be kept; send again in a minute"))
+            done.set_exception(OverloadedError("too many messages wait to be kept; send again in a minute"))
             return done
         self._bytes += submission.size
         self._queue.append(_Waiting(submission, done))
@@ -280,8 +287,19 @@ class Inbox:
         _settle(batch, rows, fresh, ids, before)
 
     async def _quarantine(self, connection: asyncpg.Connection, refused: list[Quarantined]) -> None:
-        columns = ([r.peer for r in refused], [r.reason for r in refused], [r.raw for r in refused])
-        await connection.execute(_QUARANTINE, *columns, [r.answer for r in refused], self._limits.quarantine_rows)
+        """Keep what the cap has room for. Between two counts other processes and replays are not seen: it is a cap."""
+        if time.monotonic() >= self._recount_at:
+            cap = self._limits.quarantine_rows
+            self._quarantine_room = cap - await connection.fetchval(_OPEN_QUARANTINE, cap)
+            self._recount_at = time.monotonic() + _RECOUNT_S
+            if self._quarantine_room == 0:
+                _log.error("inbox.quarantine_full", messages=cap)
+        kept = refused[: self._quarantine_room]
+        if not kept:
+            return
+        columns = ([r.peer for r in kept], [r.reason for r in kept], [r.raw for r in kept])
+        await connection.execute(_QUARANTINE, *columns, [r.answer for r in kept])
+        self._quarantine_room -= len(kept)
 
 
 def _rows(batch: list[_Waiting], known: dict[Baby, str]) -> list[Row | Quarantined]:
@@ -290,7 +308,7 @@ def _rows(batch: list[_Waiting], known: dict[Baby, str]) -> list[Row | Quarantin
     for waiting in batch:
         asked = waiting.submission.asks_about
         row = waiting.submission.row(known.get(asked) if asked else None)
-        if isinstance(row, Row) and row.effect != "none":
+        if isinstance(row, Row) and row.effect not in _NO_NOTICE:
             known.setdefault((row.facility, row.medical_record), "RECEIVED")
         rows.append(row)
     return rows
@@ -308,7 +326,7 @@ async def _known(connection: asyncpg.Connection, batch: Iterable[_Waiting]) -> d
     babies = list({w.submission.asks_about for w in batch if w.submission.asks_about})
     if not babies:
         return {}
-    rows = await connection.fetch(_KNOWN, [b[0] for b in babies], [b[1] for b in babies])
+    rows = await connection.fetch(_KNOWN, [b[0] for b in babies], [b[1] for b in babies], _NO_NOTICE)
     return {(r["facility"], r["medical_record"]): r["state"] for r in rows}
 
 

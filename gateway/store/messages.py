@@ -34,14 +34,14 @@ async def baby_of(connection: Connection, message_id: int) -> tuple[str, str]:
     return row["facility"], row["medical_record"]
 
 
-async def unassigned(connection: Connection, facility: str, medical_record: str) -> list[Kept]:
-    """Return a baby's messages that wait to be assigned, in the order they were kept."""
+async def unassigned(connection: Connection, facility: str, *medical_records: str) -> list[Kept]:
+    """Return the messages under some record numbers that wait to be assigned, in the order they were kept."""
     rows = await connection.fetch(
         """SELECT id, facility, control_id, event, effect, medical_record, draft, received_at FROM messages
-           WHERE facility = $1 AND medical_record = $2 AND assigned_at IS NULL AND effect <> 'none'
+           WHERE facility = $1 AND medical_record = ANY($2) AND assigned_at IS NULL AND effect <> 'none'
            ORDER BY id FOR UPDATE""",
         facility,
-        medical_record,
+        medical_records,
     )
     return [Kept(*row) for row in rows]
 
@@ -57,11 +57,39 @@ async def waiting(connection: Connection, facility: str, medical_record: str) ->
     return [r["id"] for r in rows]
 
 
+async def stuck(connection: Connection) -> int:
+    """Return how many accepted messages wait to be assigned for more than five minutes.
+
+    Not those that wait for their birth to be reported: results and documents may come long before, or for nobody.
+    """
+    number: int = await connection.fetchval(
+        """SELECT count(*) FROM messages
+           WHERE assigned_at IS NULL AND effect <> 'none' AND effect NOT IN ('observe', 'attach')
+             AND received_at < now() - interval '5 minutes'"""
+    )
+    return number
+
+
 async def assigned(connection: Connection, message_id: int, birth_id: uuid.UUID | None) -> None:
     """Write down which birth a message is about; None where it turned out to be about none."""
     await connection.execute(
         "UPDATE messages SET assigned_at = now(), birth_id = $2 WHERE id = $1", message_id, birth_id
     )
+
+
+async def hand_over(connection: Connection, *, old: uuid.UUID, new: uuid.UUID) -> None:
+    """Let the messages of one birth be those of another: the control ids of a merged birth find the one that lives."""
+    await connection.execute("UPDATE messages SET birth_id = $2 WHERE birth_id = $1", old, new)
+
+
+async def observed_at(connection: Connection, birth_id: uuid.UUID) -> dt.datetime | None:
+    """Return when the newest results that were applied to a birth had been sent."""
+    newest: dt.datetime | None = await connection.fetchval(
+        """SELECT max((draft ->> 'sent_at')::timestamptz) FROM messages
+           WHERE birth_id = $1 AND effect = 'observe' AND assigned_at IS NOT NULL""",
+        birth_id,
+    )
+    return newest
 
 
 async def origin(connection: Connection, message_id: int) -> tuple[bytes, str]:

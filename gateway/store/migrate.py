@@ -70,7 +70,7 @@ def _check_server(number: int) -> None:
     if number < _OLDEST_SERVER:
         raise DatabaseStartError(
             f"The database is PostgreSQL {number // 10000}; Procot needs {_OLDEST_SERVER // 10000} or newer. "
-            "Upgrade the server, or leave --dsn out to use the embedded one."
+            "Upgrade the server, or leave database.dsn out to use the embedded one."
         )
 
 

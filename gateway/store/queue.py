@@ -21,7 +21,7 @@ from gateway.store.database import UNAVAILABLE, connect
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from gateway.store.database import Connection, Database
 
@@ -58,7 +58,7 @@ class Task:
 # MATERIALIZED: the planner may run a plain subquery more than once, and would then lock more than the limit.
 _CLAIM = """
 WITH due AS MATERIALIZED (
-    SELECT id, priority, due_at FROM tasks WHERE due_at <= now()
+    SELECT id, priority, due_at FROM tasks WHERE due_at <= now() AND kind = ANY($3)
     ORDER BY priority, due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE tasks t SET lease = gen_random_uuid(), attempts = t.attempts + 1, due_at = now() + $2 * interval '1 second'
@@ -75,9 +75,9 @@ ON CONFLICT DO NOTHING
 """
 
 
-async def claim(database: Database, *, limit: int, lease_s: float) -> list[Task]:
-    """Take up to `limit` due tasks, most urgent first, for `lease_s` seconds."""
-    rows = await database.fetch(_CLAIM, limit, lease_s)
+async def claim(database: Database, *, limit: int, lease_s: float, kinds: Collection[Kind] = tuple(Kind)) -> list[Task]:
+    """Take up to `limit` due tasks of these kinds, most urgent first, for `lease_s` seconds."""
+    rows = await database.fetch(_CLAIM, limit, lease_s, [kind.value for kind in kinds])
     return [
         Task(
             r["id"],
@@ -93,9 +93,18 @@ async def claim(database: Database, *, limit: int, lease_s: float) -> list[Task]
     ]
 
 
-async def seconds_to_next(database: Database) -> float | None:
-    """Return how long until a task is due, None where there is none."""
-    row = await database.fetchrow("SELECT extract(epoch FROM min(due_at) - now()) AS s FROM tasks")
+async def give_back(database: Database, tasks: list[Task]) -> None:
+    """Make claimed tasks due at once, for whoever comes next."""
+    if tasks:
+        sql = "UPDATE tasks SET due_at = now(), lease = NULL, attempts = attempts - 1 WHERE id = $1 AND lease = $2"
+        async with database.transaction() as connection:
+            await connection.executemany(sql, [(task.id, task.lease) for task in tasks])
+
+
+async def seconds_to_next(database: Database, kinds: Collection[Kind] = tuple(Kind)) -> float | None:
+    """Return how long until a task of these kinds is due, None where there is none."""
+    sql = "SELECT extract(epoch FROM min(due_at) - now()) AS s FROM tasks WHERE kind = ANY($1)"
+    row = await database.fetchrow(sql, [kind.value for kind in kinds])
     return None if row is None or row["s"] is None else max(0.0, float(row["s"]))
 
 

@@ -110,6 +110,14 @@ async def number_taken(connection: Connection, birth_id: uuid.UUID, number: str)
     return taken
 
 
+async def certified_revision(connection: Connection, birth_id: uuid.UUID) -> int:
+    """Return the revision a birth's certificate was issued for. Raises LookupError."""
+    revision: int | None = await connection.fetchval("SELECT revision FROM certificates WHERE birth_id = $1", birth_id)
+    if revision is None:
+        raise LookupError("there is no certificate")
+    return revision
+
+
 async def certificate(connection: Connection, birth_id: uuid.UUID) -> Certificate | None:
     """Return a birth's certificate, with the file where it was collected."""
     row = await connection.fetchrow(

@@ -94,7 +94,7 @@ async def history(database: Database, birth_id: uuid.UUID) -> list[dict[str, Any
 
 
 def view(row: asyncpg.Record) -> dict[str, Any]:
-    """Return the published form of a birth (docs/contract: GET /v1/births/{id})."""
+    """Return the published form of a birth (schemas/openapi.json, GET /v1/births/{id})."""
     return {
         "id": str(row["id"]),
         "facility": row["facility"],

@@ -115,10 +115,14 @@ def deadline(record: BirthRecord, now: dt.datetime) -> dt.date | None:
 
 
 def _event(case: _Case) -> Iterator[Finding]:
-    """F 73, 74: from 28 weeks on a stillbirth is registered, before it is not; unknown is for a person."""
+    """F 73-75: from 28 weeks on a stillbirth is registered, before it is not; unknown, or alive, is for a person."""
     if case.live:
         return
-    weeks = case.record.child.gestation_weeks
+    child = case.record.child
+    for path in ("apgar_1", "apgar_5", "apgar_10"):
+        if getattr(child, path):
+            yield case.found("STILLBIRTH_CONTRADICTION", f"child.{path}")
+    weeks = child.gestation_weeks
     if weeks is None:
         yield case.found("GESTATION_UNKNOWN", "child.gestation_weeks")
     else:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 IDENTITY: web.AppKey[Identity] = web.AppKey("identity")
 DATABASE: web.AppKey[Database] = web.AppKey("database")
 
-Handler = "Callable[[web.Request], Awaitable[web.StreamResponse]]"
-
 
 def authenticated(
     handler: Callable[[web.Request, Identity], Awaitable[web.StreamResponse]],

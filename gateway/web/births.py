@@ -21,11 +21,13 @@ from gateway.web.problems import problem
 if TYPE_CHECKING:
     from multidict import MultiMapping
 
+    from gateway.contract.ports import Certificate
     from gateway.pipeline.context import Context
     from gateway.store.tokens import Identity
 
 CONTEXT: web.AppKey[Context] = web.AppKey("context")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")  # in a file name
+_FIRST_YEAR, _LAST_YEAR = 2000, 2200
 _QUERY = frozenset({"facility", "control_id", "mrn", "state", "since", "cursor", "limit"})
 
 
@@ -83,6 +85,8 @@ def _since(text: str | None) -> dt.datetime | None:
         raise ValueError("since: not an RFC 3339 time such as 2026-11-24T09:00:00+07:00") from None
     if at.tzinfo is None:
         raise ValueError("since: has no UTC offset; write for example 2026-11-24T09:00:00+07:00")
+    if not _FIRST_YEAR <= at.year <= _LAST_YEAR:  # near the ends of time an offset leads out of it
+        raise ValueError(f"since: the year lies between {_FIRST_YEAR} and {_LAST_YEAR}")
     return at
 
 
@@ -134,15 +138,26 @@ async def _document(request: web.Request, identity: Identity) -> web.StreamRespo
     if certificate is None or not certificate.document:
         detail = f"there is no certificate yet; the birth is {found['state']}"
         return problem(HTTPStatus.CONFLICT, detail, code="NO_CERTIFICATE")
-    digest = base64.b64encode(bytes.fromhex(certificate.sha256)).decode()
-    if identity.role == "facility":
+    response = await _sent(request, certificate)
+    if identity.role == "facility":  # only now: a connection that was cut has delivered nothing
         await handover.picked_up(request.app[CONTEXT], birth_id, actor=identity.actor)
-    return web.Response(
-        body=certificate.document,
-        content_type="application/pdf",
+    return response
+
+
+async def _sent(request: web.Request, certificate: Certificate) -> web.StreamResponse:
+    """Write the file to its end. Raises ConnectionError where the reader went away."""
+    digest = base64.b64encode(bytes.fromhex(certificate.sha256)).decode()
+    response = web.StreamResponse(
         headers={
+            "Content-Type": "application/pdf",
             "Content-Disposition": f'attachment; filename="{_UNSAFE.sub("_", certificate.number)}.pdf"',
             "Digest": f"sha-256={digest}",  # RFC 3230, what most clients know
             "Repr-Digest": f"sha-256=:{digest}:",  # RFC 9530, what replaced it
-        },
+            "Cache-Control": "no-store",
+        }
     )
+    response.content_length = len(certificate.document)
+    await response.prepare(request)
+    await response.write(certificate.document)
+    await response.write_eof()
+    return response

@@ -10,16 +10,19 @@ import structlog
 from aiohttp import web
 
 from gateway.errors import ConfigError, StoreUnavailableError
-from gateway.web import births, callbacks, health
+from gateway.web import births, callbacks, health, hl7
 from gateway.web.auth import DATABASE
 from gateway.web.births import CONTEXT
 from gateway.web.health import READY
+from gateway.web.hl7 import INTAKE, REHEARSAL
 from gateway.web.problems import problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gateway.pipeline.context import Context
+    from gateway.pipeline.intake import Intake
+    from gateway.pipeline.rehearsal import Rehearsal
 
 _log = structlog.get_logger()
 
@@ -64,13 +67,15 @@ _DETAILS = {
 }
 
 
-def application(context: Context, *, ready: Callable[[], str]) -> web.Application:
+def application(context: Context, *, intake: Intake, rehearsal: Rehearsal, ready: Callable[[], str]) -> web.Application:
     """Return the application. `ready` says why the gateway can't accept now, "" where it can."""
     app = web.Application(middlewares=[_observed], client_max_size=context.config.limits.http_body_bytes)
     app[CONTEXT] = context
     app[DATABASE] = context.database
     app[READY] = ready
-    for part in (births, callbacks, health):
+    app[INTAKE] = intake
+    app[REHEARSAL] = rehearsal
+    for part in (births, hl7, callbacks, health):
         app.router.add_routes(part.routes())
     return app
 

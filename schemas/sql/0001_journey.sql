@@ -156,6 +156,7 @@ CREATE TABLE tasks (
 COMMENT ON COLUMN tasks.due_at IS 'a claim moves it to the end of the lease: a dead worker''s task comes back by itself';
 COMMENT ON COLUMN tasks.lease IS 'the claim that may finish it; another claim replaces it';
 CREATE INDEX tasks_due ON tasks (priority, due_at, id);
+CREATE INDEX tasks_next ON tasks (due_at);
 CREATE UNIQUE INDEX tasks_birth_once ON tasks (kind, birth_id)
     WHERE birth_id IS NOT NULL AND outbound_id IS NULL AND message_id IS NULL;
 CREATE UNIQUE INDEX tasks_message_once ON tasks (kind, message_id) WHERE message_id IS NOT NULL;

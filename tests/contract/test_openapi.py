@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import aiohttp
 
     from gateway.pipeline.context import Context
+    from gateway.pipeline.intake import Intake
+    from gateway.pipeline.rehearsal import Rehearsal
 
 SPEC: dict[str, Any] = json.loads(resources.files("schemas").joinpath("openapi.json").read_text("utf-8"))
 formats = FormatChecker(("uuid", "date"))
@@ -87,9 +89,10 @@ def test_the_document_is_valid_openapi() -> None:
 
 def test_every_route_is_documented_and_every_documented_call_is_served() -> None:
     context = cast("Context", SimpleNamespace(config=Config(), database=None))
+    intake, rehearsal = cast("Intake", None), cast("Rehearsal", None)
     served = {
         (route.method, route.resource.canonical)
-        for route in application(context, ready=str).router.routes()
+        for route in application(context, intake=intake, rehearsal=rehearsal, ready=str).router.routes()
         if route.resource and route.method != "HEAD"
     }
     documented = {
@@ -147,6 +150,26 @@ async def test_refusals_are_the_documented_problems(database: str, tmp_path: Pat
             async with running.request(path.format(id=birth_id), token="unknown") as response:
                 assert response.status == 401
                 await conforms(response, path)
+
+
+async def test_messages_over_http_are_answered_as_documented(database: str, tmp_path: Path) -> None:
+    kinds = {"Content-Type": "application/hl7-v2"}
+    async with system(database, tmp_path) as running:
+        for path in ("/v1/hl7", "/v1/hl7/validate"):
+            for token, headers, body, status in (
+                (running.facility[HOSPITAL], kinds, sample("01"), 200),
+                (running.facility[HOSPITAL], kinds, sample("09"), 200),
+                (running.operator, kinds, sample("12"), 200),
+                (running.operator, kinds, b"no HL7", 200),
+                (running.facility[HOSPITAL], kinds, sample("05"), 403),
+                (running.officer, kinds, sample("01"), 403),
+                (running.operator, kinds, b"", 400),
+                (running.operator, {"Content-Type": "application/json"}, b"{}", 415),
+                ("unknown", kinds, sample("01"), 401),
+            ):
+                async with running.request(path, method="POST", token=token, headers=headers, data=body) as response:
+                    assert response.status == status
+                    await conforms(response, path, "post")
 
 
 async def test_the_calls_without_a_token_answer_as_documented(database: str, tmp_path: Path) -> None:

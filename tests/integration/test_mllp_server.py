@@ -403,6 +403,47 @@ async def test_empty_blocks_are_not_answered() -> None:
 
 
 @on_each_loop
+async def test_a_frame_begun_anew_replaces_the_half_before_it() -> None:
+    async with serving() as served:
+        client = await served.client()
+        client.send(b"\x0b" + SECRET + frame(b"MSH|whole"))
+        assert await client.answer() == b"ACK MSH|whole"
+        client.send(frame(b"next"))
+        assert await client.answer() == b"ACK next"
+        assert served.counts.received == [9, 4]
+        assert [entry["bytes"] for entry in served.logged("mllp.noise")] == [len(SECRET)]
+
+
+@on_each_loop
+async def test_line_ends_after_a_frame_are_no_noise() -> None:
+    async with serving() as served:
+        client = await served.client()
+        client.send(frame(b"A") + b"\n" + frame(b"B") + b"\r\n\r\n" + b"\x0bC\x1c\x0bD\x1c\r\n")
+        assert [await client.answer() for _ in range(4)] == [b"ACK A", b"ACK B", b"ACK C", b"ACK D"]
+        assert served.logged("mllp.noise") == []
+
+
+@on_each_loop
+async def test_hundreds_of_frames_in_one_packet_are_each_answered_in_order() -> None:
+    async with serving() as served:
+        client = await served.client()
+        client.send(b"".join(frame(b"%d" % i) for i in range(500)))
+        assert [await client.answer() for _ in range(500)] == [b"ACK %d" % i for i in range(500)]
+        await works(served)
+
+
+@on_each_loop
+async def test_half_a_frame_and_then_silence_is_closed_in_time_and_the_next_connection_works() -> None:
+    async with serving(read_s=0.1, idle_s=60) as served:
+        client = await served.client()
+        client.send(frame(b"A") + b"\x0b" + SECRET)
+        assert await client.answer() == b"ACK A"
+        assert await client.closed() == b""
+        assert served.counts.closed == ["frame_timeout"]
+        await works(served)
+
+
+@on_each_loop
 async def test_an_oversized_frame_closes_its_connection_after_those_before_it_are_answered() -> None:
     desk = Desk()
     async with serving(desk, message_bytes=1024) as served:

@@ -711,14 +711,11 @@ async def test_nothing_is_submitted_once_a_certificate_is_there(way: Journey) ->
     for kind in (Kind.ASSIGN, Kind.CHECK, Kind.SEAL):
         await way.step(kind)
     await way.settle(RegistryStatus.ISSUED, revision=1, certificate=certificate())  # late
-    assert await way.state() is State.SEALED
-    await way.step(Kind.SUBMIT)
-    birth = await way.birth()
-    assert birth.state is State.DEAD_LETTER
-    assert len(way.registry.submissions) == 1
-    assert await operate.retry(way.desk(), birth.id) is State.ISSUED
+    assert await way.state() is State.AMENDMENT_REVIEW, "the akta bears the older name: a person looks"
     await way.work()
-    assert await way.state() is State.DELIVERED
+    assert len(way.registry.submissions) == 1
+    letter = next(m for m in way.hospital.received if b"MDM^T02" in m)
+    assert b"RIZQI" not in letter, "the hospital is told the name that the akta bears"
 
 
 # ---------------------------------------------------------------------------------------------------------- settle
@@ -736,23 +733,66 @@ async def test_the_same_outcome_twice_changes_nothing(way: Journey, state: State
     assert await way.snapshot() == before
 
 
-@pytest.mark.parametrize("status", [RegistryStatus.REFUSED, RegistryStatus.NEEDS_DATA, RegistryStatus.WITHDRAWN])
-async def test_a_decision_twice_changes_nothing_and_none_follows_a_certificate(
-    way: Journey, status: RegistryStatus
-) -> None:
+@pytest.mark.parametrize(
+    ("status", "asked_on"),
+    [(RegistryStatus.REFUSED, []), (RegistryStatus.NEEDS_DATA, ["poll"]), (RegistryStatus.WITHDRAWN, [])],
+)
+async def test_a_decision_twice_changes_nothing(way: Journey, status: RegistryStatus, asked_on: list[str]) -> None:
     await way.reach(State.IN_PROCESS)
     await way.settle(status, reason="R", text="T")
     before = await way.snapshot()
     await way.settle(status, reason="R", text="T")
     assert await way.snapshot() == before
-    assert await way.open_kinds() == []
+    assert await way.open_kinds() == asked_on
 
 
-async def test_a_decision_after_issue_is_ignored(way: Journey) -> None:
-    await way.reach(State.ISSUED)
+async def test_a_case_that_wanted_data_goes_on_at_the_registry_and_is_issued(way: Journey) -> None:
+    """PERLU_PERBAIKAN goes both ways (domain C.4): the office may have mended it itself."""
+    await way.reach(State.IN_PROCESS)
+    await way.settle(RegistryStatus.NEEDS_DATA, reason="BERKAS_KURANG")
+    assert await way.state() is State.HOLD_DATA
+    assert [f["code"] for f in (await way.birth()).findings if f["state"]] == ["REGISTRY_REFUSED"]
+    assert await operate.retry(way.desk(), (await way.birth()).id) is State.HOLD_DATA, "it is asked about at once"
+    await way.settle(RegistryStatus.IN_PROCESS)
+    assert await way.state() is State.IN_PROCESS
+    assert (await way.birth()).findings == []
+    way.registry.on_ask.append(RegistryStatus.ISSUED)
+    await way.hurry()
+    await way.work()
+    assert await way.state() is State.DELIVERED
+
+
+@pytest.mark.parametrize("state", [State.ISSUED, State.DELIVERED])
+@pytest.mark.parametrize("status", [RegistryStatus.REFUSED, RegistryStatus.WITHDRAWN])
+async def test_a_certificate_the_registry_takes_back_is_reviewed_once(
+    way: Journey, state: State, status: RegistryStatus
+) -> None:
+    await way.reach(state)
+    await way.settle(status, reason="DICABUT")
+    assert await way.state() is State.REVOCATION_REVIEW
+    assert "DICABUT" in (await way.reasons())[-1]
     before = await way.snapshot()
-    await way.settle(RegistryStatus.REFUSED, reason="LATE")
+    await way.settle(status, reason="DICABUT")
     assert await way.snapshot() == before
+
+
+async def test_what_the_register_did_not_know_is_asked_again_by_retry(way: Journey) -> None:
+    """The mother may have been added there meanwhile, and the hospital has nothing new to say (domain F 34)."""
+    way.registry.on_check.append(checks(Finding("MOTHER_NIK_NOT_FOUND")))
+    await way.tell(notice())
+    await way.work()
+    assert await way.state() is State.HOLD_DATA
+    assert await operate.retry(way.desk(), (await way.birth()).id) is State.READY
+    await way.work()
+    assert await way.state() is State.IN_PROCESS
+
+
+async def test_a_refused_application_goes_again_as_a_new_revision(way: Journey) -> None:
+    await way.reach(State.IN_PROCESS)
+    await way.settle(RegistryStatus.REFUSED, reason="WILAYAH_LAIN")
+    assert await operate.retry(way.desk(), (await way.birth()).id) is State.READY
+    await way.work()
+    assert [s.revision for s in way.registry.submissions] == [1, 2]
 
 
 @pytest.mark.parametrize("state", [State.ISSUED, State.DELIVERED])
@@ -853,7 +893,9 @@ async def test_a_certificate_nobody_waits_for_is_kept_and_delivered_and_noted(wa
     assert await way.state() is State.CANCELLED
     await way.settle(RegistryStatus.ISSUED, certificate=certificate())
     await way.work()
-    assert await way.state() is State.CANCELLED
+    assert await way.state() is State.REVOCATION_REVIEW, (
+        "the hospital withdrew it and the akta is valid: a person looks"
+    )
     assert [e["detail"].get("certificate_number") for e in await way.events()].count("3510-LU-20032025-9001") == 1
     assert len(way.hospital.received) == 2
     # Later words of the hospital about it are for a person, and are not stuck.
@@ -861,7 +903,7 @@ async def test_a_certificate_nobody_waits_for_is_kept_and_delivered_and_noted(wa
     await way.tell(notice(sent=LATEST, changes=RENAMED))
     await way.work()
     assert await way.open_kinds() == []
-    assert await way.state() is State.CANCELLED
+    assert await way.state() is State.REVOCATION_REVIEW
 
 
 # ------------------------------------------------------------------------------------------------------------ poll
@@ -1016,7 +1058,9 @@ async def test_a_refused_letter_is_laid_before_a_person(way: Journey, code: str)
     await way.work()
     birth = await way.birth()
     assert birth.state is State.DEAD_LETTER
-    assert (await way.reasons())[-2:] == ["DELIVERY_REFUSED", "ADT^A31 accepted"]
+    refused, accepted = (await way.reasons())[-2:]
+    assert refused.startswith(f"DELIVERY_REFUSED: the hospital's listener answered {code} to MDM^T02 PC"), "it says why"
+    assert accepted == "ADT^A31 accepted"
     row = await way.database.fetchrow("SELECT answer_code, accepted_at FROM outbound WHERE kind = 'MDM^T02'")
     assert row is not None
     assert (row["answer_code"], row["accepted_at"]) == (code, None)
@@ -1038,11 +1082,13 @@ async def test_an_answer_that_is_none_is_retried_with_the_same_bytes(
     with pytest.raises(DeliveryUnavailableError):
         await way.step(Kind.DELIVER)
     await way.hurry()
+    way.forget_pauses()
     way.hospital.script = [trouble]
     await way.work(Kind.DELIVER)
     waiting = await way.database.fetch("SELECT last_error FROM tasks WHERE last_error IS NOT NULL")
-    assert [r["last_error"] for r in waiting] == ["DELIVERY_UNAVAILABLE"]
+    assert {r["last_error"] for r in waiting} == {"DELIVERY_UNAVAILABLE"}
     await way.hurry()
+    way.forget_pauses()
     await way.work()
     assert await way.state() is State.DELIVERED
     certificates = [m for m in way.hospital.received if b"MDM^T02" in m]
@@ -1297,8 +1343,8 @@ async def test_giving_up_where_a_birth_cannot_be_a_dead_letter_is_an_event(way: 
     await way.settle(RegistryStatus.ISSUED, certificate=certificate())
     way.registry.on_fetch.append(b"not the file")
     await way.work()
-    assert await way.state() is State.CANCELLED
-    assert (await way.reasons())[-1] == "REGISTRY_PROTOCOL"
+    assert await way.state() is State.REVOCATION_REVIEW
+    assert (await way.reasons())[-1].startswith("REGISTRY_PROTOCOL: the certificate's file does not have the announced")
     assert await way.open_kinds() == []
 
 
@@ -1374,16 +1420,49 @@ async def test_a_failure_that_cannot_be_written_down_is_left_to_the_lease(
 
 async def test_a_full_house_claims_nothing_until_somebody_is_done(way: Journey) -> None:
     workers = Workers(way.context)
-    for n in range(6):
+    hands = way.context.config.gateway.workers
+    for n in range(hands + 2):
         await way.tell(notice(record_number=f"B{n}"))
     assert await workers._start_due() == 5.0  # as many were due as there are hands
-    assert len(workers._running) == 4
+    assert len(workers._running) == hands
     assert await workers._start_due() == 5.0
-    assert len(workers._running) == 4
+    assert len(workers._running) == hands
     await asyncio.wait(workers._running)
     assert await workers._start_due() != 1.0
     await workers.stop(within_s=10)
-    assert await way.count("births") == 6
+    assert await way.count("births") == hands + 2
+
+
+async def test_steps_that_wait_for_others_never_take_every_worker(way: Journey) -> None:
+    """One dead listener, or a registry that times out, must not keep births from being assigned (architecture)."""
+    for n in range(20):
+        await way.tell(notice(record_number=f"B{n}"))
+        await way.step(Kind.ASSIGN)
+    gate = asyncio.Event()
+
+    async def never(_call: str) -> None:
+        await gate.wait()
+
+    way.registry.during = never
+    workers = Workers(way.context)
+    await workers._start_due()
+    hands = way.context.config.gateway.workers
+    assert 0 < len(workers._running) < hands, "all twenty wait for the registry"
+    await way.tell(notice(record_number="NEW"))
+    await workers._start_due()
+    await way.until_assigned("NEW")
+    gate.set()
+    await workers.stop(within_s=10)
+
+
+async def test_what_is_claimed_while_stopping_is_given_back(way: Journey) -> None:
+    await way.tell(notice())
+    workers = Workers(way.context)
+    workers._stopping = True
+    await workers._start_due()
+    task = await way.task(Kind.ASSIGN)
+    assert (task["lease"], task["attempts"]) == (None, 0)
+    assert workers._running == {}
 
 
 async def test_a_step_that_crashes_its_worker_hurts_no_other(way: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1397,7 +1476,7 @@ async def test_a_step_that_crashes_its_worker_hurts_no_other(way: Journey, monke
     await workers._start_due()
     await workers.stop(within_s=5)
     await asyncio.sleep(0)
-    assert workers._running == set()
+    assert workers._running == {}
     assert (await way.task(Kind.ASSIGN))["lease"] is not None
 
 

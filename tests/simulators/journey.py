@@ -153,6 +153,17 @@ class Journey:
         """Make every waiting task due."""
         await self.database.fetch("UPDATE tasks SET due_at = now(), lease = NULL")
 
+    def forget_pauses(self) -> None:
+        """Let a listener that did not answer be tried again at once."""
+        self.context.breaker._down.clear()
+
+    async def until_assigned(self, record_number: str) -> None:
+        """Return as soon as a baby's birth is there; fail where it never is."""
+        async with asyncio.timeout(20):
+            sql = "SELECT 1 FROM births WHERE medical_record = $1"
+            while not await self.database.fetch(sql, record_number):  # noqa: ASYNC110 - a worker makes it
+                await asyncio.sleep(0.01)
+
     async def settle(self, status: RegistryStatus, *, step: str = "callback", **changes: Any) -> None:
         """Apply an outcome as a callback does; the revision is the submitted one unless the test says another."""
         birth = await self.birth()

@@ -154,14 +154,14 @@ def test_an_admission_without_marks_opens_nothing(event: str) -> None:
     assert (draft.effect, draft.record) == (Effect.NONE, None)
 
 
-@pytest.mark.parametrize("kind", ["ADT^A02", "ADT^A05", "ADT^A40", "ORU^R01", "MDM^T02", "DFT^P03", ""])
+@pytest.mark.parametrize("kind", ["ADT^A05", "ADT^A38", "ORU^R40", "MDM^T02", "DFT^P03", ""])
 def test_other_events_are_not_about_a_birth(kind: str) -> None:
     assert draft_of(changed("01", ("ADT^A01^ADT_A01", kind))).effect is Effect.NONE
 
 
 @pytest.mark.parametrize(
     ("event", "effect"),
-    [("A03", Effect.DISCHARGE), ("A08", Effect.AMEND), ("A13", Effect.AMEND), ("A31", Effect.AMEND)]
+    [("A03", Effect.DISCHARGE), ("A08", Effect.AMEND), ("A13", Effect.UNDO_DISCHARGE), ("A31", Effect.AMEND)]
     + [(event, Effect.CANCEL) for event in ("A11", "A23", "A29")],
 )
 def test_later_events_need_no_marks_but_not_an_adult(event: str, effect: Effect) -> None:

@@ -49,10 +49,42 @@ def test_unescaping_never_fails(text: str, marks: Delimiters) -> None:
         (r"\X00\ ", r"\X00\ "),  # no store holds NUL
         (r"\XZZ\ \Zlocal\ \C2842\ ", r"\XZZ\ \Zlocal\ \C2842\ "),
         ("broken \\ alone", "broken \\ alone"),
+        # Broken ones never swallow a whole one behind them.
+        (r"C:\DATA\T\X", r"C:\DATA&X"),
+        (r"unclosed \F and \F\ closed", r"unclosed \F and | closed"),
+        (r"empty \\ and \\S\ ", r"empty \\ and \^ "),
+        (r"odd \X4A4\ none \X\ spaced \X4A 4B\ ", r"odd \X4A4\ none \X\ spaced \X4A 4B\ "),
+        (r"lower \f\ long \FF\ ", r"lower \f\ long \FF\ "),
+        ("over \\F\r\\S\\ lines", "over \\F\r^ lines"),
+        ("\\F", "\\F"),
+        ("\\", "\\"),
+        (r"\E\E\E\ ", "\\E\\ "),
+        # Local and character set sequences stay whole, whatever they hold.
+        (r"\ZF\F\T\ ", r"\ZF\F& "),
+        (r"\M242843\ \C28\ ", r"\M242843\ \C28\ "),
+        # Formatted text (chapter 2.7.6).
+        (r"a\.sp2\b\.sp\c\.ce\d", "a\n\nb\nc\nd"),
+        (r"\.in+4\a\.ti-2\b\.fi\\.nf\c\.sk3\d\.BR\e", "abc   d\ne"),
+        (r"\.xx\ \.br", r"\.xx\ \.br"),
     ],
 )
 def test_sequences_of_the_standard(raw: str, text: str) -> None:
     assert unescape(raw, DEFAULT) == text
+
+
+def test_a_long_sequence_of_digits_is_one_character_a_pair() -> None:
+    assert unescape("\\X" + "41" * 10_000 + "\\", DEFAULT) == "A" * 10_000
+
+
+def test_white_space_asked_for_by_a_command_has_a_cap() -> None:
+    assert unescape(r"\.sp999\ ", DEFAULT) == "\n" * 100 + " "
+
+
+def test_the_truncation_character_is_the_senders_or_the_usual_one() -> None:
+    assert unescape(r"\P\ ", Delimiters(truncation="%")) == "% "
+    assert unescape(r"\P\ ", DEFAULT) == "# "
+    assert escape("a#b", Delimiters(truncation="#")) == r"a\P\b"
+    assert escape("a#b", DEFAULT) == "a#b"
 
 
 def test_mllp_block_characters_and_nul_cannot_be_written() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hl7
 import pytest
@@ -12,6 +13,9 @@ from gateway.hl7.charset import decode
 from gateway.hl7.lexer import DEFAULT, Delimiters, read_delimiters, split_segments
 from gateway.hl7.location import Location
 from gateway.hl7.message import SEGMENT_LIMIT, Message, parse_message, repetitions_of, value_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SAMPLES = sorted((Path(__file__).parents[1] / "vectors" / "samples").rglob("*.hl7"))
 MSH = "MSH|^~\\&|SIMRS|RSCEMPAKA|||20250311||ADT^A01|1|P|2.5"
@@ -68,10 +72,31 @@ def listed(segment: hl7.Segment, number: int, repetition: int) -> list[str]:
     return [found] if isinstance(found, str) else list(found)
 
 
-@pytest.mark.parametrize("end", ["\r", "\n", "\r\n", "\r\r"])
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n", "\r\r", "\n\n", "\r\n\r\n", "\n\r", "\r \t\r"])
 def test_segments_may_end_as_senders_end_them(end: str) -> None:
     message = parse_message(end.join([MSH, "EVN|A01", "PID|1"]) + end)
     assert [segment.name for segment in message.segments] == ["MSH", "EVN", "PID"]
+
+
+def test_ends_may_be_mixed_and_the_last_one_missing() -> None:
+    message = parse_message(f"{MSH}\rEVN|A01\nPID|1\r\nNK1|1\n\rPV1|1")
+    assert [segment.name for segment in message.segments] == ["MSH", "EVN", "PID", "NK1", "PV1"]
+    assert message.raw("PV1", 1) == "1"
+
+
+def test_a_mark_of_another_file_before_a_segment_is_forgiven() -> None:
+    assert parse_message(f"{MSH}\r\ufeffPID|1||77").raw("PID", 3) == "77"
+
+
+def test_local_segments_and_unknown_ones_are_kept_as_they_came() -> None:
+    message = parse_message(f"{MSH}\rZKL|1|2\rZ12|x\rXXX|y\rzzz|z")
+    assert [segment.name for segment in message.segments] == ["MSH", "ZKL", "Z12", "XXX", "ZZZ"]
+    assert [segment.raw for segment in message.segments[1:]] == ["ZKL|1|2", "Z12|x", "XXX|y", "ZZZ|z"]
+
+
+def test_a_second_msh_is_refused_since_its_message_would_go_unanswered() -> None:
+    with pytest.raises(Hl7SyntaxError, match="second MSH"):
+        parse_message(f"{MSH}\rPID|1\rmsh|^~\\&|A")
 
 
 def test_blank_lines_leading_blanks_and_lower_case_names_are_forgiven() -> None:
@@ -110,6 +135,7 @@ def test_more_segments_than_the_cap_are_refused() -> None:
     assert len(parse_message(text, limit=11).segments) == 12
     with pytest.raises(Hl7SyntaxError, match="more than 10 segments"):
         parse_message(text, limit=10)
+    assert len(parse_message(text.replace("\r", "\r\r"), limit=11).segments) == 12, "blank lines do not count"
 
 
 def test_delimiters_come_from_the_message() -> None:
@@ -151,3 +177,34 @@ def test_absent_parts_are_empty() -> None:
     assert value_of(pid, 3, component=4, subcomponent=2) == "C"
     assert value_of(pid, 3, component=4, subcomponent=3) == ""
     assert value_of(pid, 3, repetition=3) == ""
+
+
+# Every pair of things senders do to a message: it reads the same.
+
+_VARIANTS: dict[str, Callable[[str], str]] = {
+    "CRLF": lambda t: t.replace("\r", "\r\n"),
+    "LF": lambda t: t.replace("\r", "\n"),
+    "blank lines": lambda t: t.replace("\r", "\r\r"),
+    "leading blanks": lambda t: t.replace("\r", "\r  "),
+    "lower case": lambda t: "\r".join(line[:3].lower() + line[3:] for line in t.split("\r")),
+    "NULs": lambda t: t.replace("|", "|\0"),
+    "no final CR": lambda t: t.rstrip("\r"),
+    "a mark": lambda t: f"\ufeff{t}",
+}
+
+
+@pytest.mark.parametrize("first", _VARIANTS)
+@pytest.mark.parametrize("second", _VARIANTS)
+def test_what_is_forgiven_alone_is_forgiven_together(first: str, second: str) -> None:
+    text = read(SAMPLES[0])
+    spoilt = parse_message(_VARIANTS[second](_VARIANTS[first](text)))
+    plain = parse_message(text)
+    assert [s.name for s in spoilt.segments] == [s.name for s in plain.segments]
+    assert [s.fields for s in spoilt.segments] == [s.fields for s in plain.segments]
+
+
+def test_a_large_message_is_lexed_as_a_small_one() -> None:
+    rows = [MSH, "OBX|1|ED|x||^^^Base64^" + "QUJD" * 200_000, "PV1|1", "", "NTE|1"]
+    message = parse_message("\r".join(rows))
+    assert [s.raw for s in message.segments] == [row for row in rows if row]
+    assert len(message.value("OBX", 5, 5)) == 800_000

@@ -59,7 +59,7 @@ def test_a_good_notice_has_a_draft_and_no_findings() -> None:
     verdict = evaluate(notice())
     assert (codes(verdict), verdict.effect, verdict.event) == ([], Effect.OPEN, "ADT^A01")
     assert not verdict.rejected
-    assert not verdict.erroneous
+    assert not [f for f in verdict.findings if f.severity == "E"]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_test_messages_are_answered_and_never_mapped(kind: str) -> None:
 def test_a_baby_without_a_record_number_is_an_error_and_no_case() -> None:
     verdict = evaluate(notice(record_number="").replace(b"|^^^RSCEMPAKA^MR~", b"|"))
     assert "MEDICAL_RECORD_MISSING" in codes(verdict)
-    assert verdict.erroneous
+    assert [f for f in verdict.findings if f.severity == "E"]
     assert in_view_of(verdict, State.READY) == (Effect.NONE, verdict.findings)
 
 
@@ -143,7 +143,7 @@ def test_a_field_is_complained_about_once() -> None:
     verdict = evaluate(notice(changes=(("20250311041500+0700|M|", "20251399|M|"),)))
     fields = [(f.place.segment, f.place.sequence, f.place.field) for f in verdict.findings if f.place]
     assert len(fields) == len(set(fields))
-    assert verdict.erroneous
+    assert [f for f in verdict.findings if f.severity == "E"]
 
 
 @pytest.mark.parametrize("name", ["01", "02", "04", "06", "09", "10", "11", "12"])
@@ -171,8 +171,8 @@ def test_the_segment_limit_counts_in_every_character_set() -> None:
     long = notice() + b"ZZZ|\xe9\r" * 2100
     raw = long.replace(b"UNICODE UTF-8", b"")
     generous = judge_of(charset="iso-8859-1", segment_limit=5000)
-    assert "MSH_UNREADABLE" not in codes(evaluate(raw, generous))
-    assert codes(evaluate(raw)) == ["MSH_UNREADABLE"]
+    assert "MESSAGE_UNREADABLE" not in codes(evaluate(raw, generous))
+    assert codes(evaluate(raw)) == ["MESSAGE_UNREADABLE"]
 
 
 # --------------------------------------------------------------------------------- in view of what the store knows

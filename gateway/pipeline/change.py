@@ -1,0 +1,138 @@
+"""What becomes of a birth whose record changes: wait for the registry, a revision, a new judgement, or an officer.
+
+The record is made by the step that has the message (assign, identity); what follows from it is here (domain F 16-20).
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, MOVES, State
+from gateway.contract.record import BirthRecord, PluralityKind
+from gateway.contract.revision import changed_paths, legal_changes
+from gateway.pipeline.rejudge import go, keys_of, rejudge
+from gateway.store import births, submissions
+from gateway.store.births import Why
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from gateway.contract.ports import Draft
+    from gateway.pipeline.context import Context
+    from gateway.store.births import Birth
+    from gateway.store.database import Connection
+    from gateway.store.messages import Kept
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One message about a birth."""
+
+    kept: Kept
+    draft: Draft
+    certified: bool = False
+
+    @property
+    def why(self) -> Why:
+        """The words of the event row."""
+        return Why("hospital", "assign", self.kept.event, self.kept.id)
+
+    @property
+    def at(self) -> dt.datetime | None:
+        """When it was written, but not later than it came: a fast clock must not outrank the rest (F 110)."""
+        return min(self.draft.sent_at, self.kept.received_at) if self.draft.sent_at else None
+
+    def older_than(self, moment: dt.datetime | None) -> bool:
+        """Tell whether it was written before what is known."""
+        return bool(moment and self.at and self.at < moment)
+
+
+async def is_certified(connection: Connection, birth: Birth) -> bool:
+    """Whether a certificate was issued, asked for or not."""
+    return birth.state in CERTIFIED or await submissions.certificate(connection, birth.id) is not None
+
+
+def registry_has_it(birth: Birth) -> bool:
+    """Whether bytes of this birth may lie at the registry without a final answer."""
+    return birth.state in IN_FLIGHT or (birth.state is State.DEAD_LETTER and birth.submitted > 0)
+
+
+async def apply(
+    context: Context, connection: Connection, birth: Birth, record: BirthRecord, told: Told, *, dated: bool = True
+) -> bool:
+    """Let a birth have this record; False (and nothing done) where it must wait for the registry's answer.
+
+    `dated`: later messages that were written earlier are not applied after it.
+    """
+    changed = changed_paths(birth.record, record)
+    legal = legal_changes(changed)
+    if legal and not told.certified and registry_has_it(birth):
+        return False
+    if dated and told.at:
+        await births.set_told_at(connection, birth, told.at)
+    if changed or birth.state is State.CANCELLED:
+        why = Why("hospital", "assign", told.kept.event, told.kept.id, {"changed": list(changed)})
+        await births.revise(connection, birth, record, keys=keys_of(context, record), changed=changed, why=why)
+        await _join_twins(context, connection, birth)
+        await _after_revision(context, connection, birth, (why, told, bool(legal)))
+    else:
+        await births.note(connection, birth, because(told.why, "told again: nothing new"))
+    return True
+
+
+async def _after_revision(
+    context: Context, connection: Connection, birth: Birth, revised: tuple[Why, Told, bool]
+) -> None:
+    why, told, legal = revised
+    if told.certified and legal and birth.state is not State.REVOCATION_REVIEW:
+        why = because(why, "changed after issue: an officer decides")
+        await review(context, connection, birth, State.AMENDMENT_REVIEW, why)
+    elif told.certified or registry_has_it(birth):
+        await births.note(connection, birth, because(why, "not part of the akta: recorded only"))
+    else:
+        await rejudge(context, connection, birth, why, told=told.draft)
+
+
+async def review(context: Context, connection: Connection, birth: Birth, state: State, why: Why) -> None:
+    """Lay a certified birth before an officer; one whose state has no such move (issued unasked) gets an event."""
+    if state in MOVES[birth.state]:
+        await go(context, connection, birth, state, why)
+    else:
+        await births.note(connection, birth, why)
+
+
+async def twin_group(connection: Connection, record: BirthRecord, keys: births.Keys) -> uuid.UUID | None:
+    """Return the group of a multiple birth: that of a sibling within 24 hours, or a new one (domain F 1, 2)."""
+    child = record.child
+    if child.plurality in (None, PluralityKind.SINGLE) or keys.mother_key is None or keys.born_at is None:
+        return None
+    sibling = await births.twin_of(
+        connection,
+        mother_key=keys.mother_key,
+        born_at=keys.born_at,
+        facility=record.facility.code,
+        medical_record=child.medical_record.reveal(),
+    )
+    if sibling is None:
+        return uuid.uuid4()
+    birth_id, group = sibling
+    if group is None:
+        group = uuid.uuid4()
+        await births.set_twin_group(connection, birth_id, group)
+    return group
+
+
+async def _join_twins(context: Context, connection: Connection, birth: Birth) -> None:
+    """Give a birth its group where only a later message told that it is one of several."""
+    if birth.twin_group is None:
+        group = await twin_group(connection, birth.record, keys_of(context, birth.record))
+        if group is not None:
+            await births.set_twin_group(connection, birth.id, group)
+            birth.twin_group = group
+
+
+def because(why: Why, reason: str) -> Why:
+    """Return the same words with a reason behind them."""
+    return Why(why.actor, why.step, f"{why.reason}: {reason}", why.message_id, why.detail)

@@ -1,0 +1,321 @@
+"""Who is who: merges, renumberings and links (domain A.1, F 9 to 14). A part of step 5, under the locks of all numbers.
+
+Never two births of one baby, never one of two: what contradicts itself is laid before a person, and after issue
+nothing happens by itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gateway.contract.finding import Finding
+from gateway.contract.lifecycle import JUDGED, MOVES, State
+from gateway.contract.ports import Draft, Effect
+from gateway.contract.revision import apply_draft, changed_paths, under_number
+from gateway.hl7.location import Location
+from gateway.pipeline import change
+from gateway.pipeline.change import because, is_certified, registry_has_it, review
+from gateway.pipeline.rejudge import MESSAGE, go, keys_of, rejudge
+from gateway.store import attachments, births, messages
+from gateway.store.births import Why
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.contract.ports import Prior
+    from gateway.contract.record import BirthRecord, Parent
+    from gateway.pipeline.change import Told
+    from gateway.pipeline.context import Context
+    from gateway.pipeline.family import Family
+    from gateway.store.births import Birth
+    from gateway.store.database import Connection
+
+_SUSPECT = "DUP_SUSPECT"
+_NUMBER = "child.medical_record"
+_OPEN = JUDGED | {State.RECEIVED, State.SEALED}  # judged anew by whatever is told
+_OUT = frozenset({State.CANCELLED, State.REFUSED, State.MERGED})  # not on its way to a certificate
+_HONORIFICS = frozenset({"NY", "NYONYA", "NN", "NONA", "IBU", "TN", "SDRI"})
+_DAYS_APART = 1  # a birth over midnight may be typed with either date
+
+
+def addressed(draft: Draft, number: str) -> Draft:
+    """Return a draft as if it had been sent under the number the baby has now."""
+    if draft.record is None or draft.record.child.medical_record.reveal() == number:
+        return draft
+    return Draft(
+        effect=draft.effect,
+        medical_record=number,
+        record=under_number(draft.record, number),
+        places=draft.places,
+        cleared=draft.cleared,
+        findings=draft.findings,
+        sent_at=draft.sent_at,
+    )
+
+
+# --------------------------------------------------------------------------------------- merge and renumbering
+
+
+async def join(context: Context, connection: Connection, family: Family, told: Told) -> tuple[bool, Birth | None]:
+    """Apply a merge or renumbering, pair by pair; nothing of it where one pair must wait for the registry."""
+    for pair in told.draft.prior:
+        if await _must_wait(connection, family, pair):
+            return False, None
+    joined = [await _join(context, connection, family, (pair, told)) for pair in told.draft.prior]
+    return True, next((birth for birth in joined if birth), None)
+
+
+async def _must_wait(connection: Connection, family: Family, pair: Prior) -> bool:
+    prior, survivor = family.births.get(pair.old), family.birth(pair.new)
+    if prior is None or survivor is None or prior.id == survivor.id or prior.state is State.MERGED:
+        return False
+    return any([registry_has_it(b) and not await is_certified(connection, b) for b in (prior, survivor)])
+
+
+async def _join(context: Context, connection: Connection, family: Family, told: tuple[Prior, Told]) -> Birth | None:
+    pair, message = told
+    why = message.why
+    new, now = family.number(pair.new), family.number(pair.old)
+    prior, survivor = family.births.get(now), family.births.get(new)
+    if now == new and pair.old == now:  # the old number is the one in use, the new one was left before: back again
+        return await _turn_back(context, connection, family, pair, message)
+    if now == new or (now != pair.old and prior is not None):
+        reason = "merged before: nothing new" if now == new else "merged into another record before: not applied"
+        for birth in {b.id: b for b in (prior, survivor) if b}.values():
+            await births.note(connection, birth, because(why, reason))
+        return survivor
+    if prior is not None and survivor is not None:
+        return await _merge(context, connection, family, prior, survivor, message)
+    await family.point(connection, old=pair.old, new=new, message_id=message.kept.id)
+    if prior is not None:
+        family.births[new] = family.births.pop(pair.old)
+        await _rekey(context, connection, prior, new, why)
+    elif survivor is not None:
+        await births.note(connection, survivor, because(why, "nothing is known under the old number yet"))
+    return prior or survivor
+
+
+async def _turn_back(context: Context, connection: Connection, family: Family, pair: Prior, told: Told) -> Birth | None:
+    """Give a birth back the number it once had; what was merged under that number changes places with it."""
+    birth, merged = family.births.pop(pair.old, None), family.births.get(pair.new)
+    await family.point(connection, old=pair.old, new=pair.new, message_id=told.kept.id)
+    if birth is None:
+        return None
+    if merged is not None:
+        await births.swap_numbers(connection, birth, merged)
+        family.births[pair.old] = merged
+    family.births[pair.new] = birth
+    await _rekey(context, connection, birth, pair.new, told.why)
+    return birth
+
+
+async def _rekey(context: Context, connection: Connection, birth: Birth, number: str, why: Why) -> None:
+    """Put a birth under its new number (F 13): the same birth, and letters go to the new number."""
+    await births.rekey(connection, birth, number)
+    why = Why(why.actor, why.step, f"{why.reason}: record number changed", why.message_id, {"changed": [_NUMBER]})
+    record = under_number(birth.record, number)
+    await births.revise(connection, birth, record, keys=keys_of(context, record), changed=[_NUMBER], why=why)
+    if birth.state in _OPEN:
+        await rejudge(context, connection, birth, why)
+    else:
+        await births.note(connection, birth, why)
+
+
+async def _merge(
+    context: Context, connection: Connection, family: Family, prior: Birth, survivor: Birth, told: Told
+) -> Birth:
+    """Make one birth of two (F 10), unless they cannot be one baby's, or both have a certificate (F 11)."""
+    why = told.why
+    certified = [b for b in (prior, survivor) if await is_certified(connection, b)]
+    if len(certified) > 1:
+        both = because(why, "both have a certificate: the office decides")
+        await review(context, connection, prior, State.REVOCATION_REVIEW, _with(both, other=survivor))
+        await births.note(connection, survivor, _with(both, other=prior))
+        return survivor
+    if _differ(prior.record, survivor.record) and not {prior.state, survivor.state} & _OUT:
+        doubted = next(b for b in (prior, survivor) if b not in certified)
+        await births.note(connection, survivor, _with(because(why, "the babies differ: not merged"), other=prior))
+        await _doubt(context, connection, doubted, "MERGE_CONTRADICTION", because(why, "the babies differ: not merged"))
+        return survivor
+    keep, other = survivor, prior
+    await family.point(connection, old=prior.medical_record, new=survivor.medical_record, message_id=told.kept.id)
+    if _standing(prior, certified) > _standing(survivor, certified):
+        keep, other = prior, survivor
+        await births.swap_numbers(connection, keep, other)
+    family.births.update({keep.medical_record: keep, other.medical_record: other})
+    await _unite(context, connection, (keep, other), told)
+    return keep
+
+
+def _standing(birth: Birth, certified: Sequence[Birth]) -> int:
+    """Return how far a birth has come: of two the one with a certificate, or a case at the registry, lives on."""
+    if birth in certified:
+        return 3
+    return 0 if birth.state in _OUT else 2 if birth.submitted else 1
+
+
+async def _unite(context: Context, connection: Connection, pair: tuple[Birth, Birth], told: Told) -> None:
+    """Let one of two births live on under the surviving number, with the messages and papers of the other."""
+    keep, other = pair
+    await _retire(context, connection, other, _with(because(told.why, "merged into another record"), into=keep))
+    await messages.hand_over(connection, old=other.id, new=keep.id)
+    await attachments.hand_over(connection, old=other.id, new=keep.id)
+    await _inherit(connection, keep, other)
+    await _fill(context, connection, keep, other, told)
+
+
+async def _retire(context: Context, connection: Connection, birth: Birth, why: Why) -> None:
+    """End a merged birth: MERGED, or CANCELLED where the office refused it or a person had it."""
+    for state in (State.MERGED, State.CANCELLED):
+        if state in MOVES[birth.state]:
+            await go(context, connection, birth, state, why)
+            return
+    await births.note(connection, birth, why)
+
+
+async def _inherit(connection: Connection, keep: Birth, other: Birth) -> None:
+    """Let what a person or the clock said of the merged birth hold for the one that lives."""
+    if other.priority < keep.priority:
+        await births.set_priority(connection, keep, other.priority)
+    if other.held and not keep.held:
+        await births.set_held(connection, keep, held=True)
+        keep.held = True
+    if other.told_at and (keep.told_at is None or keep.told_at < other.told_at):
+        await births.set_told_at(connection, keep, other.told_at)
+    if keep.twin_group is None and other.twin_group is not None:
+        await births.set_twin_group(connection, keep.id, other.twin_group)
+        keep.twin_group = other.twin_group
+
+
+async def _fill(context: Context, connection: Connection, keep: Birth, other: Birth, told: Told) -> None:
+    """Fill what is missing in a record from the merged one; what is known stays, and after issue nothing is filled."""
+    certified = await is_certified(connection, keep)
+    number = keep.medical_record
+    record = keep.record if certified else _known_wins(keep.record, other.record)
+    record = under_number(record, number)
+    changed = changed_paths(keep.record, record)
+    why = _with(because(told.why, "merged with another record"), other=other, changed=list(changed))
+    if changed:
+        await births.revise(connection, keep, record, keys=keys_of(context, record), changed=changed, why=why)
+    if keep.state not in _OPEN or certified:
+        await births.note(connection, keep, why)
+        return
+    doubts = [f for f in keep.findings if not (f["code"] == _SUSPECT and f.get("by") == MESSAGE)]
+    await births.set_findings(connection, keep, doubts + _inherited(record, other, changed))
+    await rejudge(context, connection, keep, why)
+
+
+def _inherited(record: BirthRecord, other: Birth, changed: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what an adapter found in the fields that came from the merged birth."""
+    places = {_field(record.provenance[path]) for path in changed if path in record.provenance}
+    return [f for f in other.findings if f.get("by") == MESSAGE and f["place"] and _field(f["place"]) in places]
+
+
+def _field(place: str) -> tuple[str, int]:
+    parsed = Location.parse(place)
+    return parsed.segment, parsed.field
+
+
+def _known_wins(known: BirthRecord, more: BirthRecord) -> BirthRecord:
+    """Return a record with the gaps of the known one filled."""
+    return apply_draft(more, Draft(Effect.AMEND, "", known))
+
+
+def _differ(one: BirthRecord, other: BirthRecord) -> bool:
+    """Tell whether two records cannot be of one baby: sex, order, life, or dates that no typing error explains."""
+    a, b = one.child, other.child
+    pairs = ((a.sex, b.sex), (a.birth_order, b.birth_order))
+    if any(x is not None and y is not None and x != y for x, y in pairs) or one.event is not other.event:
+        return True
+    return bool(a.born_on and b.born_on and abs((a.born_on - b.born_on).days) > _DAYS_APART)
+
+
+async def _doubt(context: Context, connection: Connection, birth: Birth, code: str, why: Why) -> None:
+    """Lay a birth before a person; one that is not judged any more (issued, withdrawn) gets an event."""
+    if birth.state in _OPEN:
+        doubt = Draft(Effect.LINK, birth.medical_record, None, findings=(Finding(code),))
+        await rejudge(context, connection, birth, why, told=doubt)
+    else:
+        await births.note(connection, birth, why)
+
+
+def _with(why: Why, *, other: Birth | None = None, into: Birth | None = None, changed: list[str] | None = None) -> Why:
+    """Name births by their ids: an event holds no record number."""
+    named = {"merged_with": other, "merged_into": into}
+    detail: dict[str, Any] = {key: str(birth.id) for key, birth in named.items() if birth}
+    if changed is not None:
+        detail["changed"] = changed
+    return Why(why.actor, why.step, why.reason, why.message_id, detail)
+
+
+# --------------------------------------------------------------------------------------------------------- links
+
+
+async def link_newborns(
+    context: Context, connection: Connection, family: Family, told: Told
+) -> tuple[bool, Birth | None]:
+    """Suspect the second of two linked newborns to be the first (F 9, 14), or take the suspicion back (A37)."""
+    first = family.birth(told.draft.medical_record)
+    others = [birth for number in told.draft.linked if (birth := family.birth(number)) and birth is not first]
+    if first is None or not others:
+        return True, first
+    if any([registry_has_it(b) and not await is_certified(connection, b) for b in others]):
+        return False, None
+    for birth in others:
+        await _suspect(context, connection, first, birth, told)
+    return True, others[0]
+
+
+async def _suspect(context: Context, connection: Connection, first: Birth, birth: Birth, told: Told) -> None:
+    why = _with(told.why, other=first)
+    if told.draft.effect is Effect.UNLINK:
+        rest = [f for f in birth.findings if not (f["code"] == _SUSPECT and f.get("by") == MESSAGE)]
+        await births.set_findings(connection, birth, rest)
+        if birth.state in _OPEN:
+            await rejudge(context, connection, birth, because(why, "unlinked"))
+        else:
+            await births.note(connection, birth, because(why, "unlinked"))
+    elif _differ(first.record, birth.record):
+        await births.note(connection, birth, because(why, "linked with a baby that differs: two births"))
+    else:
+        await _doubt(context, connection, birth, _SUSPECT, because(why, "linked: perhaps the same birth"))
+
+
+async def link_mother(context: Context, connection: Connection, birth: Birth, told: Told) -> bool:
+    """Fill what is missing of the mother from her own PID (F 14); another woman than the known one is not mixed in."""
+    assert told.draft.record is not None  # noqa: S101 - a link without a record is one of newborns
+    known, linked = birth.record.mother, told.draft.record.mother
+    if birth.state in _OUT or linked is None or (known is not None and not _same_woman(known, linked)):
+        reason = "the linked mother is not the one known: not applied" if linked else "nothing is said of the mother"
+        await births.note(connection, birth, because(told.why, reason))
+        return True
+    record = _known_wins(birth.record, told.draft.record)
+    return await change.apply(context, connection, birth, record, told, dated=False)
+
+
+def _same_woman(known: Parent, linked: Parent) -> bool:
+    if known.nik and linked.nik:
+        return known.nik.reveal() == linked.nik.reveal()
+    if known.name is None or linked.name is None:
+        return known.nik is None or linked.nik is not None
+    one, other = ({*parent.reveal().split()} - _HONORIFICS for parent in (known.name, linked.name))
+    return one <= other or other <= one
+
+
+async def unlink_mother(context: Context, connection: Connection, birth: Birth, told: Told) -> bool:
+    """Take back what a link told of the mother: her own PID is its source, which no other message has it from."""
+    provenance = birth.record.provenance
+    paths = {p for p, place in provenance.items() if p.startswith("mother.") and _is_her_own_pid(place)}
+    if birth.state in _OUT or not paths:
+        await births.note(connection, birth, because(told.why, "no link to take back"))
+        return True
+    assert told.draft.record is not None  # noqa: S101 - as above
+    nothing = told.draft.record.model_copy(update={"mother": None})
+    record = apply_draft(birth.record, Draft(Effect.AMEND, "", nothing, cleared=frozenset(paths)))
+    return await change.apply(context, connection, birth, record, told, dated=False)
+
+
+def _is_her_own_pid(place: str) -> bool:
+    """PID-6 and PID-21 are the baby's fields about its mother."""
+    segment, field = _field(place)
+    return segment == "PID" and field not in (6, 21)

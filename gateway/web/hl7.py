@@ -1,0 +1,181 @@
+"""POST /v1/hl7 and its dry run: HL7 over HTTP (domain A.9). The same engine and inbox as MLLP; the path is the port.
+
+Owns the envelope: token, content type, length, status. What is said about the message is said by the intake, in an
+HL7 answer, whatever the status: a client reads MSA-1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import TYPE_CHECKING, cast
+
+import structlog
+from aiohttp import web
+
+from gateway.hl7.batch import cut
+from gateway.hl7.charset import decode
+from gateway.hl7.told import told_codec
+from gateway.mllp.client import acknowledgement
+from gateway.observe.logging import describe
+from gateway.pipeline.rehearsal import Language, Rehearsal, senders
+from gateway.web.auth import authenticated
+from gateway.web.births import CONTEXT
+from gateway.web.health import READY
+from gateway.web.problems import problem
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.pipeline.intake import Intake
+    from gateway.store.tokens import Identity
+
+INTAKE: web.AppKey[Intake] = web.AppKey("intake")
+REHEARSAL: web.AppKey[Rehearsal] = web.AppKey("rehearsal")
+
+_log = structlog.get_logger()
+_TYPES = ("application/hl7-v2", "application/hl7-v2+er7", "x-application/hl7-v2+er7", "text/plain")
+_HAPI = {"A": HTTPStatus.OK, "R": HTTPStatus.BAD_REQUEST, "E": HTTPStatus.INTERNAL_SERVER_ERROR}
+_FOREIGN = "FACILITY_NOT_ALLOWED"
+
+
+def routes() -> list[web.RouteDef]:
+    """Return the routes of this part."""
+    return [
+        web.post("/v1/hl7", authenticated(_with_message(_take))),
+        web.post("/v1/hl7/validate", authenticated(_with_message(_validate))),
+    ]
+
+
+class _Message:
+    """One message and what its request says about it."""
+
+    def __init__(self, raw: bytes, charset: str, request: web.Request, identity: Identity) -> None:
+        facilities = request.app[CONTEXT].facilities
+        self.raw = raw
+        self.charset = charset
+        self.peer = request.remote or ""
+        # The token tells who sends, as the certificate does on MLLP over TLS: it stands for the facility's own.
+        own = [f for f in facilities.values() if identity.facility in (None, f.code)]
+        self.certificates = frozenset(name for facility in own for name in facility.certificates)
+        named = senders(raw, charset=charset) - {""}  # nobody: the judge refuses it, and it lies in quarantine
+        self.foreign = identity.facility is not None and bool(named - {identity.facility})
+
+
+def _with_message(
+    handler: Callable[[web.Request, Identity, _Message], Awaitable[web.StreamResponse]],
+) -> Callable[[web.Request, Identity], Awaitable[web.StreamResponse]]:
+    """Let only requests that bring a message, by somebody who may, reach `handler`."""
+
+    async def checked(request: web.Request, identity: Identity) -> web.StreamResponse:
+        if identity.role == "officer":
+            return problem(HTTPStatus.FORBIDDEN, "an officer's token does not send messages", code="FORBIDDEN")
+        refusal = _not_ready(request) or _wrong_type(request) or _wrong_length(request)
+        if refusal is not None:
+            return refusal
+        limits = request.app[CONTEXT].config.limits
+        try:
+            async with asyncio.timeout(limits.read_s):
+                raw = await request.read()
+        except TimeoutError:
+            detail = f"the body did not end within {limits.read_s:g} s (limits.read_s); nothing was kept"
+            return problem(HTTPStatus.REQUEST_TIMEOUT, detail, code="REQUEST_TIMEOUT", headers={"Connection": "close"})
+        if not raw.strip():
+            return problem(HTTPStatus.BAD_REQUEST, "the body is empty; send one HL7 message", code="EMPTY")
+        found = cut(raw, limit=limits.messages_per_block)
+        if len(found.parts) > 1 or found.enveloped:
+            detail = "one message a request (HL7 over HTTP); batches are for MLLP, `procot send` sends their messages"
+            return problem(HTTPStatus.BAD_REQUEST, detail, code="SEVERAL_MESSAGES")
+        return await handler(request, identity, _Message(raw, _codec(request) or "", request, identity))
+
+    return checked
+
+
+# ----------------------------------------------------------------------------------------------------- the envelope
+
+
+def _not_ready(request: web.Request) -> web.Response | None:
+    reason = request.app[READY]()
+    if not reason:
+        return None
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, reason, code="NOT_READY", headers={"Retry-After": "5"})
+
+
+def _wrong_type(request: web.Request) -> web.Response | None:
+    if request.content_type.endswith("xml"):
+        detail = "HL7 as XML is not taken here; send ER7 (segments and bars) as application/hl7-v2"
+    elif request.content_type not in _TYPES:
+        detail = f"not a content type of HL7 v2; send one of {', '.join(_TYPES)}"
+    elif _codec(request) is None:
+        detail = "the charset of Content-Type is not known here; send UTF-8, or leave it to MSH-18"
+    else:
+        return None
+    return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, code="UNSUPPORTED_MEDIA_TYPE")
+
+
+def _codec(request: web.Request) -> str | None:
+    """Return the codec that the request names, "" where it leaves that to the message, None for an unknown one."""
+    return told_codec(request.charset) if request.charset is not None else ""
+
+
+def _wrong_length(request: web.Request) -> web.Response | None:
+    if request.content_length is None and request.headers.get("Transfer-Encoding", "").lower() != "chunked":
+        detail = "say how long the body is: Content-Length, or Transfer-Encoding: chunked"
+        return problem(HTTPStatus.LENGTH_REQUIRED, detail, code="LENGTH_REQUIRED")
+    if (request.content_length or 0) > request.app[CONTEXT].config.limits.http_body_bytes:
+        raise web.HTTPRequestEntityTooLarge(0, 0)  # before reading it; the middleware has the words
+    return None
+
+
+# ------------------------------------------------------------------------------------------------------- the message
+
+
+async def _take(request: web.Request, identity: Identity, message: _Message) -> web.StreamResponse:
+    """Judge, keep and answer one message, as the MLLP listener would."""
+    rehearsal = request.app[REHEARSAL]
+    if message.foreign:
+        return _hl7(request, HTTPStatus.FORBIDDEN, _turn_away(request, identity, message))
+    sender = {"peer": message.peer, "certificate_names": message.certificates, "charset": message.charset}
+    frames = await request.app[INTAKE].take(message.raw, transport="http", **sender)  # type: ignore[arg-type]
+    # MLLP is silent for a sender that wants no answer; HTTP is not (domain A.5, rule 4).
+    answers = tuple(frames) or (rehearsal.receipt(message.raw, **sender),)  # type: ignore[arg-type]
+    return _hl7(request, _status(request, answers[-1]), b"".join(answers))
+
+
+def _turn_away(request: web.Request, identity: Identity, message: _Message) -> bytes:
+    """Return AR or CR for a facility's token in another's name. Nothing is kept: the intake never saw it."""
+    report = request.app[REHEARSAL].turned_away(message.raw, _FOREIGN, charset=message.charset)
+    metrics = request.app[CONTEXT].metrics
+    metrics.messages.labels("http", report.result, report.effect.value).inc()
+    metrics.findings.labels(_FOREIGN).inc()
+    _log.warning("http.sender_refused", facility=identity.facility, peer=message.peer, code=_FOREIGN)
+    return b"".join(report.answer.frames)
+
+
+def _status(request: web.Request, answer: bytes) -> HTTPStatus:
+    if request.app[CONTEXT].config.http.ack_status == "always200":
+        return HTTPStatus.OK
+    code, _ = acknowledgement(decode(answer).text.encode())
+    return _HAPI[code[1]]
+
+
+def _hl7(request: web.Request, status: HTTPStatus, body: bytes) -> web.Response:
+    """Return an HL7 answer in the request's own content type."""
+    kind = request.content_type + (f"; charset={request.charset}" if request.charset else "")
+    return web.Response(status=status.value, body=body, headers={"Content-Type": kind})
+
+
+async def _validate(request: web.Request, identity: Identity, message: _Message) -> web.StreamResponse:
+    """Say what would be answered. Nothing is kept, and no birth changes."""
+    language = request.query.get("lang", "id")
+    if language not in ("id", "en") or len(request.query) > 1 or set(request.query) - {"lang"}:
+        return problem(HTTPStatus.BAD_REQUEST, "the one parameter is lang, id or en", code="QUERY")
+    if message.foreign:
+        detail = f"this token may try messages of {identity.facility} only (MSH-4)"
+        return problem(HTTPStatus.FORBIDDEN, detail, code=_FOREIGN)
+    report = request.app[REHEARSAL].report(
+        message.raw, peer=message.peer, certificate_names=message.certificates, charset=message.charset
+    )
+    if report.fault is not None:
+        _log.error("message.poisoned", bytes=len(message.raw), peer=message.peer, **describe(report.fault))
+    return web.json_response(report.as_dict(cast("Language", language)))
