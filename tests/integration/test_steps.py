@@ -8,7 +8,7 @@ import datetime as dt
 import hashlib
 import json
 import uuid
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -1512,12 +1512,10 @@ class Executioner:
 
 async def survive(way: Journey, record_number: str, executioner: Executioner) -> None:
     await way.tell(notice(record_number=record_number))
-    try:
+    with suppress(Killed):
         await way.work()
         await way.hurry()  # the poll
         await way.work()
-    except Killed:
-        pass
     for _ in range(3):  # restarted; leases run out, waits end
         await way.hurry()
         await way.work()
