@@ -2,7 +2,7 @@
 # Paths stay relative: the checkout may lie anywhere, also below a path with spaces.
 PYTHON   ?= python3
 PY       := .venv/bin/python
-PIP      := $(PY) -m pip --disable-pip-version-check --quiet --no-input install --require-hashes
+PIP      := $(PY) -m pip --disable-pip-version-check --quiet --quiet --no-input install --require-hashes
 DURATION ?= 60
 
 .DEFAULT_GOAL := help
@@ -57,7 +57,7 @@ clean: ## remove what these commands made (the data directory var/ stays)
 
 .venv/.runtime: .venv/.python requirements/runtime.txt pyproject.toml
 	@$(PIP) -r requirements/runtime.txt
-	@$(PY) -m pip --disable-pip-version-check --quiet --no-input install --no-deps --no-build-isolation --editable .
+	@$(PY) -m pip --disable-pip-version-check --quiet --quiet --no-input install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.dev: .venv/.runtime requirements/dev.txt

@@ -36,7 +36,7 @@ from gateway.pipeline.intake import Intake
 from gateway.pipeline.rehearsal import Rehearsal
 from gateway.pipeline.verdict import Judge
 from gateway.pipeline.worker import Workers
-from gateway.store import births, messages
+from gateway.store import births, messages, queue
 from gateway.store import cluster as private
 from gateway.store.database import Database, connect
 from gateway.store.embedded import EmbeddedPostgres
@@ -153,6 +153,8 @@ class Gateway:
         try:
             for name in await migrate(connection):
                 _log.info("database.migrated", migration=name)
+            if settings.dsn is None:
+                await queue.void_leases(connection)  # the data directory is ours alone: who held them is dead
         finally:
             await connection.close()
         return dsn

@@ -68,6 +68,25 @@ class Message:
         return value_of(segment, field, component=component)
 
 
+class TooManyRepetitionsError(Hl7SyntaxError):
+    """A field repeats without end; `place` says which."""
+
+    code = "HL7_REPETITIONS"
+
+    def __init__(self, place: Location) -> None:
+        super().__init__(f"{place.label} has more than {REPETITION_LIMIT} repetitions")
+        self.place = place
+
+
+def _check_repetitions(segment: Segment) -> None:
+    if segment.name in _TEXTS:
+        return
+    first = 3 if segment.name == "MSH" else 1  # MSH-2 holds the separator itself
+    for number, field in enumerate(segment.fields[first:], first):
+        if field.count(segment.delimiters.repetition) > REPETITION_LIMIT:
+            raise TooManyRepetitionsError(Location(segment.name, segment.sequence, number))
+
+
 def value_of(segment: Segment, field: int, *, repetition: int = 1, component: int = 1, subcomponent: int = 1) -> Value:
     """Return one value, unescaped and stripped of outer blanks, with its place."""
     text = segment.fields[field] if field < len(segment.fields) else ""
@@ -108,9 +127,5 @@ def parse_message(text: str, *, limit: int = SEGMENT_LIMIT) -> Message:
     delimiters, segments = split_segments(text, limit=limit)
     if text.count(delimiters.repetition) > REPETITION_LIMIT:
         for segment in segments:
-            if segment.name in _TEXTS:
-                continue
-            first = 3 if segment.name == "MSH" else 1  # MSH-2 holds the separator itself
-            if any(field.count(delimiters.repetition) > REPETITION_LIMIT for field in segment.fields[first:]):
-                raise Hl7SyntaxError(f"a field of {segment.name} has more than {REPETITION_LIMIT} repetitions")
+            _check_repetitions(segment)
     return Message(delimiters, segments)

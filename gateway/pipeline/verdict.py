@@ -18,7 +18,7 @@ from gateway.errors import Hl7SyntaxError
 from gateway.hl7.charset import decode
 from gateway.hl7.header import Header, read_header, salvage_header
 from gateway.hl7.location import Location
-from gateway.hl7.message import parse_message
+from gateway.hl7.message import REPETITION_LIMIT, TooManyRepetitionsError, parse_message
 from gateway.hl7.told import decode_told
 from gateway.verify.content import judge
 from gateway.verify.envelope import check_envelope
@@ -102,6 +102,10 @@ class Judge:
         verdict = Verdict(codec=decoded.codec)
         try:
             message = self._lexed(decoded.text)
+        except TooManyRepetitionsError as error:
+            verdict.header = salvage_header(decoded.text)
+            verdict.findings.append(Finding("FIELD_REPEATS_WITHOUT_END", error.place, {"limit": str(REPETITION_LIMIT)}))
+            return verdict
         except Hl7SyntaxError:
             verdict.header = salvage_header(decoded.text)
             readable = verdict.header is not None and verdict.header.encoding_characters in decoded.text[:16]
@@ -117,7 +121,7 @@ class Judge:
         verdict.findings += check_sender(header, facility, peer=peer, certificate_names=certificate_names)
         if facility is not None and not verdict.rejected and not _is_test(verdict.findings):
             self._understand(verdict, message, facility)
-            if verdict.draft is not None and decoded.doubtful:
+            if verdict.draft is not None and (decoded.doubtful or "\0" in decoded.text):
                 verdict.findings.append(Finding("CHARSET_DOUBTFUL", _MSH_18))
         return verdict
 

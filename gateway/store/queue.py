@@ -93,6 +93,11 @@ async def claim(database: Database, *, limit: int, lease_s: float, kinds: Collec
     ]
 
 
+async def void_leases(connection: Connection) -> None:
+    """Make every claimed task due now. For a start at which nobody else can hold one; fencing covers a mistake."""
+    await connection.execute("UPDATE tasks SET due_at = now(), lease = NULL WHERE lease IS NOT NULL")
+
+
 async def give_back(database: Database, tasks: list[Task]) -> None:
     """Make claimed tasks due at once, for whoever comes next."""
     if tasks:

@@ -323,3 +323,16 @@ async def test_a_pool_whose_connection_is_stuck_is_closed_by_force(
         stuck = connection.get_server_pid()
         await store.close()
     assert stuck > 0
+
+
+async def test_a_start_that_is_alone_makes_a_dead_ones_tasks_due_at_once(store: Database) -> None:
+    await add(store)
+    dead = await claim_one(store)
+    assert await queue.claim(store, limit=1, lease_s=60) == []
+    async with store.transaction() as connection:
+        await queue.void_leases(connection)
+    again = await claim_one(store)
+    assert again.id == dead.id
+    with pytest.raises(LeaseLostError):
+        async with store.transaction() as connection:
+            await queue.finish(connection, dead)

@@ -236,3 +236,26 @@ def test_what_an_update_says_wrongly_is_told() -> None:
     wrong = notice("A08", changes=(("AHMAD RIZKI PRATAMA", "BY NY SITI AMINAH"),))
     _, findings = in_view_of(evaluate(wrong), State.READY)
     assert "NAME_PLACEHOLDER" in {f.code for f in findings}
+
+
+def test_a_field_that_repeats_without_end_is_named_and_costs_no_time() -> None:
+    raw = sample("01").replace(b"||AHMAD", b"~" * 16_000 + b"||AHMAD")
+    (finding,) = evaluate(raw).findings
+    assert (finding.code, str(finding.place)) == ("FIELD_REPEATS_WITHOUT_END", "PID^1^3")
+    assert "200" in finding.text("id")
+
+
+def test_a_dropped_nul_is_told() -> None:
+    assert "CHARSET_DOUBTFUL" in codes(evaluate(sample("01").replace(b"RIZKI", b"RI\0KI")))
+
+
+def test_two_babies_in_one_message_open_nothing() -> None:
+    raw = sample("01") + b"PID|2||99^^^RSCEMPAKA^MR||BAYI LAIN||20250311041500+0700|M\r"
+    verdict = evaluate(raw)
+    assert "SEGMENT_EXTRA" in codes(verdict)
+    assert verdict.effect is Effect.NONE
+
+
+def test_an_answer_is_never_many_times_its_message() -> None:
+    raw = sample("01").replace(b"EVN|A01|20250311093000+0700", b"EVN|A01|" + b"~".join([b"x"] * 190))
+    assert len(evaluate(raw).findings) <= 60
