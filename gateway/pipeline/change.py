@@ -6,9 +6,10 @@ The record is made by the step that has the message (assign, identity); what fol
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, MOVES, State
 from gateway.contract.record import BirthRecord, PluralityKind
 from gateway.contract.revision import changed_paths, legal_changes
@@ -92,7 +93,16 @@ async def _after_revision(
     elif told.certified or registry_has_it(birth):
         await births.note(connection, birth, because(why, "not part of the akta: recorded only"))
     else:
-        await rejudge(context, connection, birth, why, told=told.draft)
+        await rejudge(context, connection, birth, why, told=await _weighed(connection, birth, told.draft))
+
+
+async def _weighed(connection: Connection, birth: Birth, draft: Draft) -> Draft:
+    """Add that a person must decide where a person had cancelled; what a hospital withdrew it may tell again (F 22)."""
+    if birth.state is not State.CANCELLED:
+        return draft
+    if not (await births.moved_by(connection, birth, State.CANCELLED)).startswith(("operator", "officer")):
+        return draft
+    return replace(draft, findings=(*draft.findings, Finding("REOPENED_AFTER_CANCEL")))
 
 
 async def review(context: Context, connection: Connection, birth: Birth, state: State, why: Why) -> None:

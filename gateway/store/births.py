@@ -291,6 +291,17 @@ async def state_before(connection: Connection, birth: Birth, state: State) -> St
     return State(before)
 
 
+async def moved_by(connection: Connection, birth: Birth, state: State) -> str:
+    """Return who last moved a birth to `state`, "" where nobody did."""
+    actor: str | None = await connection.fetchval(
+        """SELECT actor FROM events WHERE birth_id = $1 AND to_state = $2 AND from_state <> $2
+           ORDER BY id DESC LIMIT 1""",
+        birth.id,
+        state.value,
+    )
+    return actor or ""
+
+
 async def note(connection: Connection, birth: Birth, why: Why) -> None:
     """Write an event that does not move the birth."""
     await _event(connection, birth, birth.state, why)

@@ -205,6 +205,16 @@ async def test_a_new_notice_reopens_a_cancelled_birth(way: Journey) -> None:
     assert (birth.state, birth.revision) == (State.READY, 2)
 
 
+async def test_what_an_operator_cancelled_is_reopened_by_a_person_only(way: Journey) -> None:
+    await way.reach(State.READY)
+    await operate.cancel(way.desk(), (await way.birth()).id)
+    await way.tell(notice(sent=LATER))
+    await way.work()
+    assert await way.state() is State.REVIEW
+    assert [f["code"] for f in (await way.birth()).findings if f["state"]] == ["REOPENED_AFTER_CANCEL"]
+    assert await operate.release(way.desk(), (await way.birth()).id) is State.READY
+
+
 async def test_an_update_does_not_reopen_a_cancelled_birth(way: Journey) -> None:
     await way.tell(notice())
     await way.tell(notice("A11", sent=LATER, segments=("PV1",)))
