@@ -1,7 +1,8 @@
 """Our keys: Ed25519 signing keys and the index key, as files made on first use with mode 0600.
 
 A key file is named by its key id, the RFC 7638 thumbprint of its public half, so a name never lies. The newest key
-signs; all of them stay in the JWKS, so that old signatures can be checked. Private halves never leave this module.
+signs; all of them stay in the JWKS, so that old signatures can be checked. When a key was made stands in its file, since
+file times are coarse and a restored backup loses them. Private halves never leave this module.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import fcntl
 import hashlib
 import hmac
 import os
+import re
 import secrets
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _INDEX_KEY_BYTES = 32
+_MADE_AT = re.compile(rb"^made-at: (\d{1,19})$", re.MULTILINE)  # RFC 7468 section 5.2 allows text before the key
 
 
 def b64url(data: bytes) -> str:
@@ -43,11 +47,11 @@ def b64url(data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """One Ed25519 key. `public` is its 32 raw bytes."""
+    """One Ed25519 key. `public` is its 32 raw bytes, `made_at` nanoseconds since the epoch."""
 
     key_id: str
     public: bytes
-    made_at: float
+    made_at: int
     _private: Ed25519PrivateKey
 
     def sign(self, data: bytes) -> bytes:
@@ -85,7 +89,9 @@ class Keyring:
         private = Ed25519PrivateKey.generate()
         public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         path = self._directory / f"sign-{thumbprint(public)}.pem"
-        _write(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        made_at = max(time.time_ns(), *(key.made_at + 1 for key in self._keys), 0)
+        pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        _write(path, b"made-at: %d\n%b" % (made_at, pem))
         key = _read(path)
         self._keys.append(key)
         return key
@@ -142,11 +148,13 @@ def thumbprint(public: bytes) -> str:
 
 
 def _read(path: Path) -> SigningKey:
-    private = load_pem_private_key(path.read_bytes(), password=None)
+    content = path.read_bytes()
+    private = load_pem_private_key(content, password=None)
     if not isinstance(private, Ed25519PrivateKey):
         raise ValueError("not an Ed25519 key")  # noqa: TRY004 - a wrong file content, reported like the others
     public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return SigningKey(thumbprint(public), public, path.stat().st_mtime_ns, private)
+    made_at = _MADE_AT.search(content)
+    return SigningKey(thumbprint(public), public, int(made_at[1]) if made_at else path.stat().st_mtime_ns, private)
 
 
 def _write(path: Path, data: bytes) -> None:

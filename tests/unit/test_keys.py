@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -82,6 +83,14 @@ def test_a_new_key_signs_and_the_old_one_stays_published(tmp_path: Path) -> None
     again = opened(tmp_path)
     assert [k.key_id for k in again.keys] == [old.key_id, new.key_id]
     Ed25519PublicKey.from_public_bytes(old.public).verify(old.sign(b"x"), b"x")
+
+
+def test_the_order_of_keys_survives_equal_file_times(tmp_path: Path) -> None:
+    keyring = opened(tmp_path)
+    made = [keyring.signing, *(keyring.new() for _ in range(4))]
+    for path in tmp_path.glob("sign-*.pem"):
+        os.utime(path, (0, 0))  # as after a restore
+    assert [k.key_id for k in opened(tmp_path).keys] == [k.key_id for k in made]
 
 
 def test_no_private_half_is_printed(tmp_path: Path) -> None:
