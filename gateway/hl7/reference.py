@@ -3,8 +3,8 @@
 hl7apy supplies the standard (2.1 to 2.8.2); none of its objects is built, none of its parsers runs here. A version's
 module costs 5 to 45 ms to import, so versions are read when first asked for, or by `warm` at start.
 
-hl7apy 1.3.5 knows no maximum lengths (every entry is -1), no tables before 2.3.1, and a few
-2.5.1 fields without a type.
+hl7apy 1.3.5 knows no maximum lengths of fields (every entry is -1), only of its base data types; no tables before
+2.3.1; and a few 2.5.1 fields without a type.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # hl7apy.SUPPORTED_LIBRARIES, oldest first; a test holds the two together.
 VERSIONS = ("2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.8", "2.8.1", "2.8.2")
 _FIRST_WITH_TABLES = "2.3.1"
+# What hl7apy's base data types hold, in characters; the others have no limit. A test holds the two together.
+_LONGEST = {"ST": 199, "GTS": 199, "TN": 199, "IS": 20, "TX": 65536, "FT": 65536, "NM": 16, "SI": 4}
+_LONGEST_BY_VERSION = {"2.1": {"ID": 999}, "2.6": {"ST": 999}}
 _KEPT_NAMES = 2048  # names come from senders: what is remembered about them has a cap
 
 
@@ -44,15 +47,25 @@ class Part:
     length: int  # -1: not limited
 
 
-@dataclass(frozen=True, slots=True)
-class Structure:
-    """A message structure, flattened: what must be there whatever happens, what may be there, what may be repeated."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """A segment (no children) or a group, where it stands in a structure. `maximum` is -1 for no limit."""
 
     name: str
-    required: tuple[str, ...]
-    groups: tuple[str, ...]  # required groups, from the outside in
+    required: bool
+    maximum: int
+    children: tuple[Node, ...]
+    known: frozenset[str]  # the names of all segments in it
+    first: frozenset[str]  # those that it may begin with
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """A message structure: what stands at its top, and the names of all segments in it."""
+
+    name: str
+    tree: tuple[Node, ...]
     known: frozenset[str]
-    repeatable: frozenset[str]
 
 
 @lru_cache(maxsize=256)
@@ -86,11 +99,6 @@ def datatype(version: str, name: str) -> tuple[Part, ...]:
     return _parts(_library(resolve_version(version).version).DATATYPES_STRUCTS.get(name, ()))
 
 
-def segment_names(version: str) -> frozenset[str]:
-    """Return the names of all segments of a version."""
-    return frozenset(_library(resolve_version(version).version).SEGMENTS)
-
-
 def _children(entry: Any) -> Iterable[Any]:  # noqa: ANN401 - hl7apy's nested tuples
     """Return an entry's children. A few entries lack the leading "sequence" (2.1 ORO) or have no children (2.7)."""
     if entry and isinstance(entry[0], str):
@@ -120,34 +128,29 @@ def structure(version: str, name: str) -> Structure | None:
     found = _library(resolve_version(version).version).MESSAGES.get(name)
     if not found:
         return None
-    walk = _Walk()
-    walk.children(_children(found), required=True, repeated=False)
-    return Structure(name, tuple(walk.required), tuple(walk.groups), frozenset(walk.seen), frozenset(walk.repeatable))
+    tree = _tree(found)
+    return Structure(name, tree, frozenset(segment for node in tree for segment in node.known))
 
 
-class _Walk:
-    """Flattens a tree of segments and groups. A group that is optional makes its segments optional."""
+def _tree(entry: Any) -> tuple[Node, ...]:  # noqa: ANN401 - hl7apy's nested tuples
+    one_of = bool(entry) and entry[0] == "choice"  # none of the alternatives is required for itself
+    return tuple(
+        _node(name, reference, kind, required=minimum > 0 and not one_of, maximum=maximum)
+        for name, reference, (minimum, maximum), kind in _children(entry)
+    )
 
-    def __init__(self) -> None:
-        self.required: dict[str, None] = {}  # a dict for its order
-        self.groups: list[str] = []
-        self.seen: set[str] = set()
-        self.repeatable: set[str] = set()
 
-    def children(self, children: Iterable[Any], *, required: bool, repeated: bool) -> None:
-        for name, reference, (minimum, maximum), kind in children:
-            needed = required and minimum > 0
-            several = repeated or maximum != 1
-            if kind == "GRP":
-                if needed:
-                    self.groups.append(name)
-                self.children(_children(reference), required=needed, repeated=several)
-                continue
-            if needed:
-                self.required[name] = None
-            if several or name in self.seen:
-                self.repeatable.add(name)
-            self.seen.add(name)
+def _node(name: str, reference: Any, kind: str, *, required: bool, maximum: int) -> Node:  # noqa: ANN401 - as above
+    if kind != "GRP":
+        return Node(name, required, maximum, (), frozenset({name}), frozenset({name}))
+    children = _tree(reference)
+    first: frozenset[str] = frozenset()
+    for child in children:
+        first |= child.first
+        if child.required:
+            break
+    known = frozenset(name for child in children for name in child.known)
+    return Node(name, required, maximum, children, known, first)
 
 
 @lru_cache(maxsize=_KEPT_NAMES)
@@ -159,6 +162,12 @@ def table(version: str, name: str) -> frozenset[str]:
     library = _library(resolve_version(version).version)
     tables = library.TABLES if hasattr(library, "TABLES") else _library(_FIRST_WITH_TABLES).TABLES
     return frozenset(tables[name][1]) if name in tables else frozenset()
+
+
+def longest(version: str, datatype: str) -> int:
+    """Return how many characters a plain data type may hold, -1 where it is not limited."""
+    special = _LONGEST_BY_VERSION.get(resolve_version(version).version, {})
+    return special.get(datatype) or _LONGEST.get(datatype, -1)
 
 
 def warm(versions: Iterable[str]) -> None:

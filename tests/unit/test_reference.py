@@ -5,6 +5,8 @@ import sys
 
 import hl7apy
 import pytest
+from hl7apy.consts import VALIDATION_LEVEL
+from hl7apy.exceptions import MaxLengthReached
 
 from gateway.hl7 import reference
 from gateway.hl7.reference import VERSIONS, Resolved
@@ -37,7 +39,7 @@ def test_an_unknown_version_is_read_by_the_closest_lower_one(asked: str, version
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_segment_of_hl7apy_is_compiled_as_it_stands(version: str) -> None:
-    for name in reference.segment_names(version) - {"ANYHL7SEGMENT", "ORO"}:
+    for name in hl7apy.load_library(version).SEGMENTS.keys() - {"ANYHL7SEGMENT", "ORO"}:
         parts = reference.segment(version, name) or ()
         theirs = hl7apy.load_reference(name, "Segment", version)
         children = theirs[1] if len(theirs) > 1 else ()
@@ -52,7 +54,7 @@ def test_every_structure_and_data_type_of_hl7apy_is_compiled(version: str) -> No
     for name in library.MESSAGES:
         found = reference.structure(version, name)
         assert found is not None
-        assert set(found.required) <= found.known
+        assert {name for node in found.tree for name in node.known} == found.known
     for name, children in library.DATATYPES_STRUCTS.items():
         assert len(reference.datatype(version, name)) == len(children)
 
@@ -65,20 +67,41 @@ def test_the_patient_segment_of_2_5() -> None:
     assert len(reference.datatype("2.5", "CX")) == 10
 
 
-def test_structures_are_flattened_with_their_groups() -> None:
-    birth = reference.structure("2.5", "ADT_A01")
-    assert birth is not None
-    assert birth.required == ("MSH", "EVN", "PID", "PV1")
-    assert "PID" not in birth.repeatable
-    assert "NK1" in birth.repeatable
+def test_structures_are_trees_of_segments_and_groups() -> None:
     merge = reference.structure("2.5", "ADT_A39")
     assert merge is not None
-    assert merge.required == ("MSH", "EVN", "PID", "MRG")
-    assert merge.groups == ("ADT_A39_PATIENT",)
-    assert "PID" in merge.repeatable
+    *_, group = merge.tree
+    assert (group.name, group.required, group.maximum) == ("ADT_A39_PATIENT", True, -1)
+    assert [(node.name, node.required) for node in group.children] == [
+        ("PID", True),
+        ("PD1", False),
+        ("MRG", True),
+        ("PV1", False),
+    ]
+    assert group.first == {"PID"}
     result = reference.structure("2.5", "ORU_R01")
     assert result is not None
-    assert "PID" not in result.required  # its group is optional
+    assert result.tree[2].first == {"PID", "ORC", "OBR"}  # the patient may be left out, then the order
+
+
+def test_of_a_choice_no_alternative_is_required_for_itself() -> None:
+    alternatives = (("AAA", None, (1, 1), "SEG"), ("BBB", None, (1, 1), "SEG"))
+    assert [node.required for node in reference._tree(("choice", alternatives))] == [False, False]
+    assert [node.required for node in reference._tree(("sequence", alternatives))] == [True, True]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_plain_data_types_hold_as_much_as_hl7apy_lets_them(version: str) -> None:
+    for name, kind in hl7apy.load_library(version).get_base_datatypes().items():
+        limit = reference.longest(version, name)
+        if name in ("ST", "GTS", "IS", "TX", "FT", "ID", "WD"):
+            longest = limit if limit > 0 else 100
+            kind("B" * longest, validation_level=VALIDATION_LEVEL.STRICT)
+        if name in ("ST", "GTS", "IS", "TX", "FT", "ID") and limit > 0:
+            with pytest.raises(MaxLengthReached):
+                kind("B" * (limit + 1), validation_level=VALIDATION_LEVEL.STRICT)
+    assert (reference.longest(version, "NM"), reference.longest(version, "SI")) == (16, 4)
+    assert reference.longest(version, "CX") == -1
 
 
 def test_what_does_not_exist_is_none_or_empty() -> None:

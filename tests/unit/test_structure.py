@@ -34,7 +34,16 @@ LOAD = (VECTORS / "load_birth_a01_v25.hl7").read_text(encoding="utf-8").replace(
 WIRE = tomllib.loads(resources.files("schemas").joinpath("hl7/findings-wire.toml").read_text(encoding="utf-8"))
 
 # All that hl7apy checks, as errors everywhere: the profile in which we must agree with it.
-STRICT_CHECKS = ("required-segment", "required", "single", "extra-fields", "extra-components")
+STRICT_CHECKS = (
+    "required-segment",
+    "repeated-segment",
+    "order",
+    "required",
+    "single",
+    "extra-fields",
+    "extra-components",
+    "required-component",
+)
 
 EMPTY_PROFILE = "[accept]\nversions = []\nproduction = []\ntest = []\ncontrol_id_length = 1\n[accept.events]\n"
 
@@ -265,7 +274,7 @@ def test_hl7apy_agrees_that_the_samples_are_valid(path: Path) -> None:
     assert check(text, STRICT) == []
 
 
-# The mutations of performance.md, section 1: both find something, or neither does.
+# The mutations of performance.md, section 1: both find something, or neither does. More: test_conformance.py.
 MUTATIONS = {
     "as is": LOAD,
     "PID-3 emptied": change(LOAD, "PID", 3, ""),
@@ -322,6 +331,34 @@ def test_plans_can_be_made_before_the_first_message() -> None:
     before = structure._plan.cache_info().misses
     assert check(LOAD, policy) == []
     assert structure._plan.cache_info().misses == before
+
+
+def test_a_layout_is_read_once_and_long_ones_are_not_kept() -> None:
+    text = f"{LOAD}AL1|1\rDG1|1\r"
+    assert check(text) == []
+    before = structure._layout.cache_info()
+    assert check(text) == []
+    assert structure._layout.cache_info().hits == before.hits + 1
+    assert check(LOAD + "OBX|9|NM|8339-4||3150||||||F\r" * 100) == []
+    assert structure._layout.cache_info().misses == before.misses
+
+
+def test_findings_of_a_kept_layout_are_not_shared_between_messages() -> None:
+    first, second = (check(without(LOAD, "EVN")) for _ in range(2))
+    first[0].parameters["segment"] = "changed"
+    assert second[0].parameters == {"segment": "EVN"}
+
+
+def test_what_a_group_wants_is_asked_for_once_it_has_begun() -> None:
+    policy = strict("required-segment")
+    assert told(check(f"{LOAD}IN2|1", policy)) == [("SEGMENT_MISSING", "IN1", "E")]
+    assert check(f"{LOAD}IN1|1\rIN2|1", policy) == []
+
+
+def test_a_structure_named_without_sense_or_end_is_read_by_the_event() -> None:
+    long = change(LOAD, "MSH", 9, f"ADT^A01^{'X' * 5000}")
+    plan = plan_for(read_header(parse_message(LOAD)), load_policy())
+    assert plan_for(read_header(parse_message(long)), load_policy()).structure is plan.structure
 
 
 def test_unknown_segments_can_be_told_where_a_profile_asks_for_it() -> None:
