@@ -21,7 +21,12 @@ from adapters.hospital.mapping import (
     settle_order,
 )
 from adapters.hospital.observations import Observations, map_observations
-from adapters.hospital.outbound import compose_certificate, compose_identity
+from adapters.hospital.outbound import (
+    compose_certificate,
+    compose_identity,
+    compose_replacement,
+    compose_revocation,
+)
 from adapters.hospital.parents import map_parents
 from adapters.hospital.recognise import effect_of
 from adapters.hospital.sheet import Sheet, read_moment
@@ -87,8 +92,8 @@ class BaselineHospital:
         return Draft(
             effect=effect,
             medical_record=str(number),
-            record=sheet.record(),
-            places=dict(sheet.places),
+            values=sheet.values,
+            places=sheet.places,
             cleared=sheet.cleared,
             findings=tuple(findings),
             sent_at=sent_at,
@@ -126,11 +131,23 @@ class BaselineHospital:
         """Return MDM^T02 with the certificate, then ADT^A31 with the child's NIK (domain A.11)."""
         return (AnswerKind.CERTIFICATE, AnswerKind.CHILD_IDENTITY)
 
+    def replacement_messages(self) -> tuple[AnswerKind, ...]:
+        """Return MDM^T10 with the corrected certificate, then ADT^A31 with what it says of the child."""
+        return (AnswerKind.REPLACEMENT, AnswerKind.CHILD_IDENTITY)
+
+    def revocation_messages(self) -> tuple[AnswerKind, ...]:
+        """Return MDM^T11."""
+        return (AnswerKind.REVOCATION,)
+
     def compose(self, kind: AnswerKind, certificate: Certificate, letter: Correspondence) -> bytes:
         """Return the bytes of one outbound message. The application answer is an acknowledgement, built elsewhere."""
         match kind:
             case AnswerKind.CERTIFICATE:
                 return compose_certificate(certificate, letter)
+            case AnswerKind.REPLACEMENT:
+                return compose_replacement(certificate, letter)
+            case AnswerKind.REVOCATION:
+                return compose_revocation(certificate, letter)
             case AnswerKind.CHILD_IDENTITY:
                 return compose_identity(certificate, letter)
             case AnswerKind.APPLICATION_ANSWER:
@@ -140,7 +157,7 @@ class BaselineHospital:
 def sent_at_of(message: Message, zone: dt.tzinfo) -> dt.datetime | None:
     """Return when a message was sent: MSH-7, else EVN-2 (domain A.3)."""
     for name, field in (("MSH", 7), ("EVN", 2)):
-        moment = read_moment(message.value(name, field), zone)
+        moment = read_moment(message.text(name, field), zone)
         if moment:
             return moment.at
     return None

@@ -13,7 +13,7 @@ from adapters.hospital.recognise import is_baby, is_past_infancy
 from adapters.hospital.sheet import Sheet, clean, meant
 from gateway.contract.ports import Draft, Effect, Prior
 from gateway.contract.record import Sex
-from gateway.hl7.message import Message, Value, repetitions_of, value_of
+from gateway.hl7.message import Message, Value, place_of, repetitions_of, text_of, value_of
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -84,10 +84,10 @@ def draft_link(
     numbers = list(babies)
     if len(numbers) > 1:
         return Draft(effect, numbers[0], None, linked=tuple(numbers[1:]), sent_at=sent_at)
-    if not numbers or len(grown) != 1 or read_sex(value_of(grown[0], 8)) is Sex.MALE:
+    if not numbers or len(grown) != 1 or read_sex(text_of(grown[0], 8)) is Sex.MALE:
         return Draft(Effect.NONE, "", None, sent_at=sent_at)
     sheet = _mother(message, babies[numbers[0]], grown[0], facility, zone)
-    return Draft(effect, numbers[0], sheet.record(), dict(sheet.places), sent_at=sent_at)
+    return Draft(effect, numbers[0], sheet.values, sheet.places, sent_at=sent_at)
 
 
 def _mother(message: Message, number: Value, pid: Segment, facility: FacilityProfile, zone: dt.tzinfo) -> Sheet:
@@ -102,8 +102,8 @@ def _mother(message: Message, number: Value, pid: Segment, facility: FacilityPro
     card = identifier(pid, 3, ("KK",))
     if card:
         sheet.put("mother.family_card", clean_nik(card), card.place)
-    sex = read_sex(value_of(pid, 8))
+    sex = read_sex(text_of(pid, 8))
     if sex:
-        sheet.put("mother.sex", sex, value_of(pid, 8).place)
-    sheet.date("mother.born_on", value_of(pid, 7), zone)
+        sheet.put("mother.sex", sex, place_of(pid, 8))
+    sheet.date("mother.born_on", pid, 7, zone)
     return sheet

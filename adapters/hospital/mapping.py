@@ -9,12 +9,12 @@ from adapters.hospital.names import TEMPORARY, read_name
 from adapters.hospital.observations import Observations, offset_of, put_order
 from adapters.hospital.parents import NIK_TYPES, clean_nik, identifier, read_sex
 from adapters.hospital.places import region_of
-from adapters.hospital.sheet import DELETE, Sheet, clean, deleted, first_of, meant, read_moment
+from adapters.hospital.sheet import DELETE, Sheet, clean, deleted, meant, read_moment
 from gateway.contract.naming import is_placeholder, normalise_name
 from gateway.contract.record import Event, PlaceKind, PluralityKind, Variant
 from gateway.hl7.dates import Precision
 from gateway.hl7.location import Location
-from gateway.hl7.message import Message, Value, repetitions_of, value_of
+from gateway.hl7.message import Message, Value, cells_of, place_of, text_of
 
 if TYPE_CHECKING:
     from gateway.contract.facility import FacilityProfile
@@ -34,43 +34,48 @@ def medical_record_of(message: Message) -> Value:
 
 def record_number_of(pid: Segment) -> Value:
     """Return a patient's record number: PID-3 type MR, else untyped, else PID-2, else PID-4 (domain A.3)."""
-    found = next((v for types in RECORD_NUMBER_TYPES if (v := identifier(pid, 3, types))), None)
-    found = found or first_of((value_of(pid, 2), value_of(pid, 4)))
-    return Value(clean(found), found.place) if found else Value("", Location("PID", pid.sequence, 3))
+    for types in RECORD_NUMBER_TYPES:
+        if found := identifier(pid, 3, types):
+            return Value(clean(found), found.place)
+    for field in (2, 4):
+        if number := meant(text_of(pid, field)):
+            return Value(number, place_of(pid, field))
+    return Value("", Location("PID", pid.sequence, 3))
 
 
 def map_facility(sheet: Sheet, message: Message, facility: FacilityProfile) -> None:
     """Write who reports: the profile, and the national code from MSH-4.2 where the profile has none."""
-    sent = message.value("MSH", 4, 2)
-    national = facility.faskes or (str(sent) if sent.isascii() and sent.isdigit() else "")
-    place = message.value("MSH", 4).place
+    msh = message.segments[0]
+    sent, place = text_of(msh, 4, 2), place_of(msh, 4)
+    national = facility.faskes or (sent if sent.isascii() and sent.isdigit() else "")
     sheet.put("facility.code", facility.code, place)
     sheet.put("facility.name", facility.display_name, place)
     sheet.put("facility.region", facility.region, place)
-    sheet.put("facility.national_code", national, sent.place)
+    sheet.put("facility.national_code", national, place_of(msh, 4, 2))
 
 
 def map_child(sheet: Sheet, pid: Segment, message: Message, facility: FacilityProfile) -> None:
     """Write what PID and PV1 say about the child and its home."""
     _map_name(sheet, pid, facility)
-    sex = value_of(pid, 8)
+    sex = text_of(pid, 8)
     known = read_sex(sex)
     if known:
-        sheet.put("child.sex", known, sex.place)
+        sheet.put("child.sex", known, place_of(pid, 8))
     elif sex:
         sheet.clear("child.sex")  # U, A and O say that what was known is not: never keep an older value (F 78)
     card = identifier(pid, 3, _KK_TYPES)
     if card:
         sheet.put("family_card", clean_nik(card), card.place)
-    sheet.text("child.visit", message.value("PV1", 19))
+    if pv1 := message.first("PV1"):
+        sheet.text("child.visit", pv1, 19)
     _map_residence(sheet, pid)
     _map_set(sheet, pid)
-    if value_of(pid, 30).upper() == "Y":
-        sheet.text("child.died_at", value_of(pid, 29))
+    if text_of(pid, 30).upper() == "Y":
+        sheet.text("child.died_at", pid, 29)
     elif deleted(pid, 29) or deleted(pid, 30):
         sheet.clear("child.died_at")
-    if value_of(pid, 31).upper() == "Y":
-        sheet.put("variant", Variant.NO_PARENTS, value_of(pid, 31).place)
+    if text_of(pid, 31).upper() == "Y":
+        sheet.put("variant", Variant.NO_PARENTS, place_of(pid, 31))
 
 
 def _map_name(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> None:
@@ -87,26 +92,27 @@ def _map_name(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> None:
 
 def map_birth_moment(sheet: Sheet, pid: Segment, sent_at: dt.datetime | None, zone: dt.tzinfo) -> None:
     """PID-7: the day, and the time only if it was sent, never 00:00 in its stead (F 66). Wall time at the place."""
-    value = value_of(pid, 7)
+    value = text_of(pid, 7)
     if value == DELETE:
         sheet.clear("child.born_on", "child.born_at", "child.utc_offset")
         return
     moment = read_moment(value, zone)
     if moment is None or moment.precision < Precision.DAY:
         return
-    sheet.put("child.born_on", moment.date, value.place)
+    place = place_of(pid, 7)
+    sheet.put("child.born_on", moment.date, place)
     if moment.has_time:
-        sheet.put("child.born_at", f"{moment.at:%H:%M}", value.place)
-        sheet.put("child.utc_offset", offset_of(moment.at), value.place)
+        sheet.put("child.born_at", f"{moment.at.hour:02}:{moment.at.minute:02}", place)
+        sheet.put("child.utc_offset", offset_of(moment.at), place)
     if moment.rolled:
-        sheet.find("BIRTH_TIME_MIDNIGHT", value.place)  # 2400 is the next day's 00:00 (F 67)
+        sheet.find("BIRTH_TIME_MIDNIGHT", place)  # 2400 is the next day's 00:00 (F 67)
     if sent_at and moment.has_time and moment.at > sent_at + _HOUR:
-        sheet.find("BIRTH_FUTURE", value.place)  # F 70
+        sheet.find("BIRTH_FUTURE", place)  # F 70
 
 
 def map_birth_place(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> None:
     """PID-23: the city or regency, not the building (B.5). Without a name, a birth in the house is in its region."""
-    name = value_of(pid, 23)
+    name = text_of(pid, 23)
     if name == DELETE:
         sheet.clear("child.place_name", "child.place_region")
         return
@@ -116,9 +122,9 @@ def map_birth_place(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> No
         return
     region = region_of(text, home=facility.region)
     if text:
-        sheet.put("child.place_name", text.upper(), name.place)
+        sheet.put("child.place_name", text.upper(), place_of(pid, 23))
     if region and text:
-        sheet.put("child.place_region", region, name.place)
+        sheet.put("child.place_region", region, place_of(pid, 23))
     elif region:
         sheet.suppose("child.place_region", region)
     elif text:
@@ -143,28 +149,26 @@ def _map_residence(sheet: Sheet, pid: Segment) -> None:
     if deleted(pid, 11):
         sheet.clear("residence")
         return
-    numbers = list(repetitions_of(pid, 11))
-    home = (n for n in numbers if value_of(pid, 11, repetition=n, component=7).upper() == "H")
-    chosen = next(home, None) or next(iter(numbers), None)
-    if chosen is None:
+    numbers = range(1, len(cells_of(pid, 11)) + 1)
+    if not numbers:
         return
-    for path, component in (("street", 1), ("city", 3), ("postal_code", 5)):
-        sheet.text(f"residence.{path}", value_of(pid, 11, repetition=chosen, component=component))
-    village = value_of(pid, 11, repetition=chosen, component=9)
-    code = clean_nik(village)
+    chosen = next((n for n in numbers if text_of(pid, 11, 7, n).upper() == "H"), 1)
+    for path, component in (("residence.street", 1), ("residence.city", 3), ("residence.postal_code", 5)):
+        sheet.text(path, pid, 11, component, chosen)
+    code = clean_nik(text_of(pid, 11, 9, chosen))
     if len(code) == _VILLAGE_LENGTH and code.isascii() and code.isdigit():
-        sheet.put("residence.village", code, village.place)
+        sheet.put("residence.village", code, place_of(pid, 11, 9, chosen))
 
 
 def _map_set(sheet: Sheet, pid: Segment) -> None:
     """PID-24 and 25. A set of unsaid size is a pair, or as large as the order shows; 57722-1 and ZKL-3 correct it."""
-    multiple = value_of(pid, 24)
-    if value_of(pid, 25) == DELETE:
+    multiple, place_in_set = text_of(pid, 24), text_of(pid, 25)
+    if place_in_set == DELETE:
         sheet.clear("child.birth_order")
-    put_order(sheet, value_of(pid, 25))
+    put_order(sheet, place_in_set, place_of(pid, 25))
     order = sheet.values.get("child.birth_order", 0)
     if multiple.upper() == "N":
-        sheet.put("child.plurality", PluralityKind.SINGLE, multiple.place)
+        sheet.put("child.plurality", PluralityKind.SINGLE, place_of(pid, 24))
     elif multiple.upper() == "Y":
         size = min(max(order, PluralityKind.TWIN), PluralityKind.OTHER)
         sheet.suppose("child.plurality", PluralityKind(size))
@@ -187,7 +191,7 @@ def map_stillbirth(sheet: Sheet, pid: Segment, observed: Observations) -> None:
     place = _stillborn_by(pid, observed, apgars, sheet.values.get("child.plurality"))
     if place is None:
         if living.startswith("Y"):
-            sheet.put("event", Event.LIVE_BIRTH, observed.results["living"].value.place)
+            sheet.put("event", Event.LIVE_BIRTH, observed.results["living"].place)
         sheet.values.pop("stillbirth.cause", None)
         sheet.places.pop("stillbirth.cause", None)
         return
@@ -201,12 +205,12 @@ def _stillborn_by(
 ) -> Location | None:
     """Return where the message says stillborn: 73757-7 N; all of the delivery dead (73772-6); dead with Apgar 0."""
     if observed.code("living").startswith("N"):
-        return observed.results["living"].value.place
+        return observed.results["living"].place
     dead = observed.number("fetal_deaths") or 0
     # In a larger delivery the count does not say which child it is about.
     if dead >= max(1, plurality or 1):
-        return observed.results["fetal_deaths"].value.place
-    died = value_of(pid, 30)
-    if died.upper() == "Y" and apgars and not any(apgars) and "gestation" in observed.results:
-        return died.place
+        return observed.results["fetal_deaths"].place
+    died = text_of(pid, 30).upper() == "Y"
+    if died and apgars and not any(apgars) and "gestation" in observed.results:
+        return place_of(pid, 30)
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adapters.hospital.sheet import DELETE, meant
-from gateway.hl7.message import Value, repetitions_of, value_of
+from gateway.hl7.message import Value, cells_of, place_of, text_of, value_of
 
 if TYPE_CHECKING:
     from gateway.contract.facility import NameOrder
@@ -23,18 +23,25 @@ def read_name(segment: Segment, field: int, order: NameOrder) -> tuple[Value, st
 
     Suffix, prefix and degree (XPN.4 to 6) are left off: titles do not go on an akta (B.8).
     """
-    kinds = [(n, value_of(segment, field, repetition=n, component=7).upper()) for n in repetitions_of(segment, field)]
-    usable = sorted((_RANK.get(kind, 4), n, kind) for n, kind in kinds if kind not in _NEVER)
-    for _, n, kind in usable:
+    for n, kind in _usable(segment, field):
         name = _joined(segment, field, n, order)
         if meant(name):
-            return Value(name, value_of(segment, field, repetition=n).place), kind
-    return Value("", value_of(segment, field).place), ""
+            return Value(name, place_of(segment, field, 1, n)), kind
+    return Value("", place_of(segment, field)), ""
+
+
+def _usable(segment: Segment, field: int) -> list[tuple[int, str]]:
+    """Return number and type of each repetition that may stand on an akta, the best first."""
+    kinds = [(n, cell[6].upper() if len(cell) > 6 else "") for n, cell in enumerate(cells_of(segment, field), 1)]  # noqa: PLR2004 - XPN.7
+    if len(kinds) > 1:
+        kinds.sort(key=lambda found: (_RANK.get(found[1], 4), found[0]))
+    return [(n, kind) for n, kind in kinds if kind not in _NEVER]
 
 
 def _joined(segment: Segment, field: int, repetition: int, order: NameOrder) -> str:
+    cell = cells_of(segment, field)[repetition - 1]
+    given = [part for part in cell[1:3] if part and part != DELETE]
     family = _family(segment, field, repetition)
-    given = [_part(value_of(segment, field, repetition=repetition, component=c)) for c in (2, 3)]
     match order:
         case "full_in_family":
             words = [family] if family else given
@@ -47,13 +54,12 @@ def _joined(segment: Segment, field: int, repetition: int, order: NameOrder) -> 
 
 def _family(segment: Segment, field: int, repetition: int) -> str:
     """From 2.5 XPN.1 is FN: surname, own prefix, ... as sub-components. Mostly FN.1 is alone; FN.3 may repeat it."""
+    if segment.delimiters.subcomponent not in segment.field(field):
+        first = text_of(segment, field, 1, repetition)
+        return "" if first == DELETE else first
     parts: list[str] = []
     for n in range(1, 6):
-        part = _part(value_of(segment, field, repetition=repetition, component=1, subcomponent=n))
-        if part and part not in parts:
+        part = str(value_of(segment, field, repetition=repetition, component=1, subcomponent=n))
+        if part and part != DELETE and part not in parts:
             parts.append(part)
     return " ".join(parts)
-
-
-def _part(value: Value) -> str:
-    return "" if value == DELETE else str(value)

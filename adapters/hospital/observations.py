@@ -14,13 +14,14 @@ from adapters.hospital.codes import ATTENDANT_WORDS, ATTENDANTS, PLACE_WORDS, PL
 from adapters.hospital.sheet import DELETE, Sheet, clean, read_moment, read_number
 from gateway.contract.record import PluralityKind
 from gateway.hl7.dates import parse_moment
-from gateway.hl7.message import Message, Value, value_of
+from gateway.hl7.message import Message, place_of, text_of
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable
 
     from gateway.hl7.lexer import Segment
+    from gateway.hl7.location import Location
 
 # LOINC to item. An alias stands behind the code it stands for.
 _ITEMS = {
@@ -68,6 +69,7 @@ _KILO_BELOW = 20  # nobody is born with 20 g: a number below is kilograms, whate
 _POUND = 453.592
 _MAX_GRAMS = 100_000
 _MAX_CM = 1000
+_TO_CM = {"mm": 0.1, "m": 100.0, "[in_i]": 2.54, "in": 2.54}
 _MAX_WEEKS = 60
 _MAX_APGAR = 10
 _MAX_ORDER = 10
@@ -76,21 +78,18 @@ _MAX_PARITY = 30
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The result of one item that counts."""
+    """The result of one item that counts: OBX-5.1 and its place, and the status (OBX-11)."""
 
     item: str
     segment: Segment
+    value: str
+    place: Location
     status: str
-
-    @property
-    def value(self) -> Value:
-        """OBX-5.1."""
-        return value_of(self.segment, 5)
 
     @property
     def unit(self) -> str:
         """OBX-6.1, lower case."""
-        return value_of(self.segment, 6).lower()
+        return text_of(self.segment, 6).lower()
 
 
 class Observations:
@@ -107,8 +106,8 @@ class Observations:
         for item, segments in grouped.items():
             chosen = _chosen(segments, zone)
             if chosen is not None:
-                self.results[item] = Observation(item, chosen, value_of(chosen, 11).upper())
-            elif any(value_of(s, 11).upper() in _TAKEN_BACK for s in segments):
+                self.results[item] = Observation(item, chosen, text_of(chosen, 5), place_of(chosen, 5), _status(chosen))
+            elif any(_status(s) in _TAKEN_BACK for s in segments):
                 self.taken_back.add(item)
 
     def number(self, item: str) -> float | None:
@@ -125,27 +124,31 @@ class Observations:
 
 def tells_of_birth(message: Message) -> bool:
     """Tell whether a message has a result that is measured at a birth."""
-    return any(value_of(obx, 3, component=c) in _AT_BIRTH for obx in message.all("OBX") for c in (1, 4))
+    return any(text_of(obx, 3, c) in _AT_BIRTH for obx in message.all("OBX") for c in (1, 4))
 
 
 def _item(obx: Segment) -> str | None:
     """Return the item of OBX-3: its code, or the alternate one (CE.4)."""
-    return _ITEMS.get(value_of(obx, 3)) or _ITEMS.get(value_of(obx, 3, component=4))
+    return _ITEMS.get(text_of(obx, 3)) or _ITEMS.get(text_of(obx, 3, 4))
+
+
+def _status(obx: Segment) -> str:
+    return text_of(obx, 11).upper()
 
 
 def _chosen(segments: list[Segment], zone: dt.tzinfo) -> Segment | None:
     def when(obx: Segment) -> tuple[float, int]:
-        moment = read_moment(value_of(obx, 14), zone)
+        moment = read_moment(text_of(obx, 14), zone)
         return (moment.at.timestamp() if moment else 0.0, obx.sequence)
 
     def rank(obx: Segment) -> tuple[bool, int, tuple[float, int]]:
-        return (value_of(obx, 3) != "3141-9", _RANK[value_of(obx, 11).upper()], when(obx))
+        return (text_of(obx, 3) != "3141-9", _RANK[_status(obx)], when(obx))
 
     if len(segments) == 1:  # the rule; the order of results matters to nobody then
         only = segments[0]
-        return only if value_of(only, 11).upper() in _RANK and only.field(5) else None
-    undone = max((when(s) for s in segments if value_of(s, 11).upper() in _TAKEN_BACK), default=(float("-inf"), 0))
-    usable = [s for s in segments if value_of(s, 11).upper() in _RANK and s.field(5) and when(s) > undone]
+        return only if _status(only) in _RANK and only.field(5) else None
+    undone = max((when(s) for s in segments if _status(s) in _TAKEN_BACK), default=(float("-inf"), 0))
+    usable = [s for s in segments if _status(s) in _RANK and s.field(5) and when(s) > undone]
     return max(usable, key=rank, default=None)
 
 
@@ -161,7 +164,7 @@ def map_observations(sheet: Sheet, observed: Observations, zone: dt.tzinfo) -> N
             continue
         _WRITERS[item](sheet, result, zone)
         if result.status == "P" and _PATHS[item] in sheet.values:
-            sheet.find("OBSERVATION_PRELIMINARY", result.value.place)
+            sheet.find("OBSERVATION_PRELIMINARY", result.place)
     _map_parity(sheet, observed)
 
 
@@ -172,14 +175,14 @@ def _map_parity(sheet: Sheet, observed: Observations) -> None:
         return
     parity = int(living + dead) + sheet.values.get("child.birth_order", 1)
     if 1 <= parity <= _MAX_PARITY:
-        sheet.put("child.parity", parity, observed.results["children_living"].value.place)
+        sheet.put("child.parity", parity, observed.results["children_living"].place)
 
 
 def _weight(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
-    put_weight(sheet, result.value, result.unit)
+    put_weight(sheet, result.value, result.place, result.unit)
 
 
-def put_weight(sheet: Sheet, value: Value, unit: str) -> None:
+def put_weight(sheet: Sheet, value: str, place: Location, unit: str) -> None:
     """Write a weight in grams (F 80): kg by its unit or its size, pounds by their unit."""
     read = read_number(value)
     number, unit = (read[0], read[1] or unit) if read else (0.0, unit)
@@ -188,24 +191,24 @@ def put_weight(sheet: Sheet, value: Value, unit: str) -> None:
     else:
         grams = number * 1000 if unit.startswith("kg") or number < _KILO_BELOW else number
     if 1 <= round(grams) <= _MAX_GRAMS:
-        sheet.put("child.weight_g", round(grams), value.place)
+        sheet.put("child.weight_g", round(grams), place)
     else:
-        sheet.find("WEIGHT_RANGE", value.place)
+        sheet.find("WEIGHT_RANGE", place)
 
 
 def _length(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
-    put_length(sheet, result.value, result.unit)
+    put_length(sheet, result.value, result.place, result.unit)
 
 
-def put_length(sheet: Sheet, value: Value, unit: str) -> None:
+def put_length(sheet: Sheet, value: str, place: Location, unit: str) -> None:
     """Write a length in centimetres."""
     read = read_number(value)
     number, unit = (read[0], read[1] or unit) if read else (0.0, unit)
-    factor = {"mm": 0.1, "m": 100.0, "[in_i]": 2.54, "in": 2.54}.get(unit, 1.0)
+    factor = _TO_CM.get(unit, 1.0)
     if 0 < round(number * factor, 1) <= _MAX_CM:
-        sheet.put("child.length_cm", round(number * factor, 1), value.place)
+        sheet.put("child.length_cm", round(number * factor, 1), place)
     else:
-        sheet.find("LENGTH_RANGE", value.place)
+        sheet.find("LENGTH_RANGE", place)
 
 
 def _gestation(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
@@ -213,41 +216,40 @@ def _gestation(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
     number, unit = (read[0], read[1] or result.unit) if read else (0.0, "")
     weeks = int(number // 7 if unit in ("d", "day", "days", "hari") else number)
     if 1 <= weeks <= _MAX_WEEKS:
-        sheet.put("child.gestation_weeks", weeks, result.value.place)
+        sheet.put("child.gestation_weeks", weeks, result.place)
     else:
-        sheet.find("GESTATION_RANGE", result.value.place)
+        sheet.find("GESTATION_RANGE", result.place)
 
 
 def _apgar(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
     read = read_number(result.value)
     if read and read[0] <= _MAX_APGAR:
-        sheet.put(_PATHS[result.item], int(read[0]), result.value.place)
+        sheet.put(_PATHS[result.item], int(read[0]), result.place)
 
 
 def _plurality(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
-    words = (result.value.upper(), value_of(result.segment, 5, component=2).upper())
-    kind = next((PLURALITY_WORDS[w] for w in words if w in PLURALITY_WORDS), None)
+    kind = PLURALITY_WORDS.get(result.value.upper()) or PLURALITY_WORDS.get(text_of(result.segment, 5, 2).upper())
     read = read_number(result.value)
     if kind is None and read and read[0] >= 1:
         kind = PluralityKind(min(int(read[0]), PluralityKind.OTHER))
     if kind:
-        sheet.put("child.plurality", kind, result.value.place)
+        sheet.put("child.plurality", kind, result.place)
 
 
 def _order(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
-    put_order(sheet, result.value)
+    put_order(sheet, result.value, result.place)
 
 
-def put_order(sheet: Sheet, value: Value) -> None:
+def put_order(sheet: Sheet, value: str, place: Location) -> None:
     """Write the order within the delivery. Two fields that disagree are a finding: it is never guessed (F 4)."""
     read = read_number(value)
     if not read or not 1 <= int(read[0]) <= _MAX_ORDER:
         return
     known = sheet.values.get("child.birth_order")
     if known is not None and known != int(read[0]):
-        sheet.find("BIRTH_ORDER", value.place)
+        sheet.find("BIRTH_ORDER", place)
         return
-    sheet.put("child.birth_order", int(read[0]), value.place)
+    sheet.put("child.birth_order", int(read[0]), place)
 
 
 def _attendant(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
@@ -256,10 +258,12 @@ def _attendant(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
 
 def put_attendant(sheet: Sheet, segment: Segment, field: int) -> None:
     """Write the attendant: code of F-2.01, SNOMED (domain A.2), or the word."""
-    value, text = value_of(segment, field), value_of(segment, field, component=2).upper()
-    found = ATTENDANTS.get(value) or next((a for w, a in ATTENDANT_WORDS if w in f"{value.upper()} {text}"), None)
+    value = text_of(segment, field)
+    found = ATTENDANTS.get(value)
+    if found is None and (said := f"{value} {text_of(segment, field, 2)}".upper().strip()):
+        found = next((attendant for word, attendant in ATTENDANT_WORDS if word in said), None)
     if found:
-        sheet.put("child.attendant", found, value.place)
+        sheet.put("child.attendant", found, place_of(segment, field))
 
 
 def _place(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
@@ -268,11 +272,12 @@ def _place(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
 
 def put_place_kind(sheet: Sheet, segment: Segment, field: int) -> None:
     """Write the kind of place: code of F-2.01, SNOMED, or the word."""
-    value, text = value_of(segment, field), value_of(segment, field, component=2).upper()
-    said = f"{value.upper()} {text}"
-    found = PLACES.get(value) or next((p for w, p in PLACE_WORDS if re.search(rf"\b{w}", said)), None)
+    value = text_of(segment, field)
+    found = PLACES.get(value)
+    if found is None and (said := f"{value} {text_of(segment, field, 2)}".upper().strip()):
+        found = next((place for word, place in PLACE_WORDS if re.search(rf"\b{word}", said)), None)
     if found:
-        sheet.put("child.place_kind", found, value.place)
+        sheet.put("child.place_kind", found, place_of(segment, field))
 
 
 def _birth_time(sheet: Sheet, result: Observation, zone: dt.tzinfo) -> None:
@@ -285,8 +290,8 @@ def _birth_time(sheet: Sheet, result: Observation, zone: dt.tzinfo) -> None:
     except (ValueError, OverflowError):
         return
     if moment.has_time and not moment.rolled:
-        sheet.put("child.born_at", f"{moment.at:%H:%M}", result.value.place)
-        sheet.put("child.utc_offset", offset_of(moment.at), result.value.place)
+        sheet.put("child.born_at", f"{moment.at:%H:%M}", result.place)
+        sheet.put("child.utc_offset", offset_of(moment.at), result.place)
 
 
 def offset_of(at: dt.datetime) -> str:
@@ -296,9 +301,9 @@ def offset_of(at: dt.datetime) -> str:
 
 
 def _cause(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
-    cause = clean(value_of(result.segment, 5, component=2) or result.value)
+    cause = clean(text_of(result.segment, 5, 2) or result.value)
     if cause:
-        sheet.put("stillbirth.cause", cause, result.value.place)
+        sheet.put("stillbirth.cause", cause, result.place)
 
 
 _WRITERS: dict[str, Callable[[Sheet, Observation, dt.tzinfo], None]] = {

@@ -1,7 +1,10 @@
 """The certificate on its way back: MDM^T02 and ADT^A31 in the hospital's own version, delimiters and charset (A.11).
 
+A corrected certificate goes by MDM^T10, that one was revoked is told by MDM^T11.
+
 MSH-15 and MSH-16 stay empty, whatever the hospital itself asks for: original mode makes its listener answer with one
 AA, AE or AR that tells whether the message was taken in, where enhanced mode's CA would only tell that it arrived.
+(A deferred application answer asks for that CA: it is an ACK of gateway.hl7.ack, and nobody answers an answer.)
 Here a person's data are written out on purpose: each `reveal()` goes to the hospital the child was born in.
 """
 
@@ -29,9 +32,16 @@ if TYPE_CHECKING:
 OUR_CODES = "99AKTAGW"
 _AUTHORITY = "DUKCAPIL"
 _SEXES = {Sex.MALE: "M", Sex.FEMALE: "F"}
+_DIFFERENCES = {
+    "child.name": "nama anak",
+    "child.born_on": "tanggal lahir anak",
+    "child.sex": "jenis kelamin anak",
+    "mother.name": "nama ibu",
+    "father.name": "nama ayah",
+}
 _OFFICE = re.compile(r"\d{4}(?=-)")
 # MSH-9.3 came with 2.3.1, but A31 got a structure of its own with 2.4; EVN-1 went with 2.7.
-_STRUCTURE_SINCE = {"MDM_T02": (2, 3, 1), "ADT_A05": (2, 4)}
+_STRUCTURE_SINCE = {"MDM_T01": (2, 3, 1), "MDM_T02": (2, 3, 1), "ADT_A05": (2, 4)}
 _EVN_1_UNTIL = (2, 7)
 # 2.3.1 alone requires OBX-4, where others want it only to tell like results apart.
 _OBX_4_REQUIRED = (2, 3, 1)
@@ -56,13 +66,34 @@ class _Reply:
 
 def compose_certificate(certificate: Certificate, letter: Correspondence) -> bytes:
     """Return MDM^T02: the document's notice, its numbers, and the document or the way to it."""
+    return _with_content(certificate, letter, "T02")
+
+
+def compose_replacement(certificate: Certificate, letter: Correspondence) -> bytes:
+    """Return MDM^T10: the corrected certificate; TXA-13 is the number it replaces (domain A.11)."""
+    return _with_content(certificate, letter, "T10")
+
+
+def compose_revocation(certificate: Certificate, letter: Correspondence) -> bytes:
+    """Return MDM^T11: the certificate is valid no more (TXA-19 CA); a notice without content."""
     reply = _begin(certificate, letter)
-    _msh(reply, ("MDM", "T02", "MDM_T02"))
-    _evn(reply, "T02")
+    _notice(reply, "T11", "MDM_T01")
+    _txa(reply, availability="CA")
+    return reply.writer.render()
+
+
+def _notice(reply: _Reply, event: str, structure: str) -> None:
+    _msh(reply, ("MDM", event, structure))
+    _evn(reply, event)
     _pid(reply)
-    visit = letter.record.child.visit
+    visit = reply.letter.record.child.visit
     patient_class = reply.origin.value("PV1", 2) or "N"
     reply.writer.segment("PV1", {1: "1", 2: patient_class, **({19: visit.reveal()} if visit else {})})
+
+
+def _with_content(certificate: Certificate, letter: Correspondence, event: str) -> bytes:
+    reply = _begin(certificate, letter)
+    _notice(reply, event, "MDM_T02")
     _txa(reply)
     sub_id: dict[int, Field] = {4: "1"} if reply.version == _OBX_4_REQUIRED else {}
     for number, (kind, code, name, value) in enumerate(_observations(certificate, letter), start=1):
@@ -167,10 +198,15 @@ def _born(reply: _Reply) -> Field:
     return f"{day}{child.born_at.replace(':', '')}00{(child.utc_offset or '').replace(':', '')}"
 
 
-def _txa(reply: _Reply) -> None:
-    """TXA-12 is the number of the akta, TXA-14 the message the birth came with."""
-    number = reply.certificate.number
+def _numbered(reply: _Reply, number: str) -> Field:
     office = _OFFICE.match(number)
+    return [[number, f"{_AUTHORITY}{office[0] if office else reply.letter.facility.region}"]]
+
+
+def _txa(reply: _Reply, *, availability: str = "AV") -> None:
+    """TXA-12 is the number of the akta, TXA-13 the one it replaces, TXA-14 the message the birth came with."""
+    number = reply.certificate.number
+    replaced: dict[int, Field] = {13: _numbered(reply, reply.letter.replaces)} if reply.letter.replaces else {}
     issued = reply.time(reply.certificate.issued_at)
     reply.writer.segment(
         "TXA",
@@ -180,12 +216,13 @@ def _txa(reply: _Reply) -> None:
             3: "AP",
             4: issued,
             6: issued,
-            12: [[number, f"{_AUTHORITY}{office[0] if office else reply.letter.facility.region}"]],
+            12: _numbered(reply, number),
+            **replaced,
             14: [[Verbatim(reply.header.control_id), reply.header.application_code]],
             16: f"{re.sub(r'[^A-Za-z0-9._-]', '_', number)}.pdf",
             17: "LA",  # legally authenticated
             18: "R",
-            19: "AV",
+            19: availability,
         },
     )
 
@@ -199,6 +236,9 @@ def _observations(certificate: Certificate, letter: Correspondence) -> list[tupl
     ]
     if card:
         lines.append(("ST", "NO_KK", "Nomor kartu keluarga", card.reveal()))
+    if letter.differs:  # names what differs, not how: PID and the document have the values that count (domain F 97)
+        named = ", ".join(_DIFFERENCES.get(path, path) for path in letter.differs)
+        lines.append(("ST", "BEDA_DATA", "Berbeda dari data rumah sakit", named))
     with_file = wish != "pointer" and bool(certificate.document)
     if certificate.document_url and (wish != "pdf" or not with_file):
         pointer: Field = [[certificate.document_url, "AKTAGW", "AP", "PDF"]]

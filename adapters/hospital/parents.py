@@ -6,19 +6,21 @@ The NIK stays as it was typed, but for blanks and dots: what is wrong with it is
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from adapters.hospital.names import read_name
-from adapters.hospital.sheet import DELETE, Sheet, clean, deleted, first_of, meant
+from adapters.hospital.sheet import Sheet, clean, deleted, meant
 from gateway.contract.naming import normalise_name
 from gateway.contract.record import Sex
-from gateway.hl7.message import Message, Value, repetitions_of, value_of
+from gateway.hl7.message import Message, Value, cells_of, place_of, text_of
 
 if TYPE_CHECKING:
     import datetime as dt
 
     from gateway.contract.facility import FacilityProfile
     from gateway.hl7.lexer import Segment
+    from gateway.hl7.location import Location
 
 NIK_TYPES = frozenset({"NI", "NN", "NNIDN", "NIK", "KTP"})
 PASSPORT_TYPES = ("PPN", "PP", "PASPOR", "PASSPORT", "KIT", "KITAS", "KITAP")
@@ -32,6 +34,7 @@ _PARENT_CODES = frozenset({"PAR", "PRN", "ORTU", "ORANG TUA", "ORANGTUA", "PAREN
 # Whole texts, so that IBU TIRI (step), IBU ANGKAT (foster) and IBU MERTUA (in law) are nobody's mother here.
 _MOTHER_TEXT = re.compile(r"(?:IBU|MAMA|BUNDA|UMI|MOTHER|NATURAL MOTHER)(?: KANDUNG| BAYI| ANAK)?")
 _FATHER_TEXT = re.compile(r"(?:AYAH|BAPAK|BPK|BAPA|PAPA|ABI|FATHER|NATURAL FATHER)(?: KANDUNG| BAYI| ANAK)?")
+_CARD_TYPES = ("KK",)
 _NOISE = re.compile(r"[\s.]+")
 _WORD = re.compile(r"[A-Z0-9]+")
 _INDONESIA = frozenset({"IDN", "ID", "WNI", "INA", "INDONESIA", "360"})
@@ -56,16 +59,24 @@ def is_spouse(nk1: Segment) -> bool:
 
 def _is(nk1: Segment, codes: frozenset[str], text: re.Pattern[str], sex: Sex) -> bool:
     words = _relation(nk1, 3) or _relation(nk1, 7)
-    if any(word in codes or text.fullmatch(word) for word in words):
-        return True
-    return any(word in _PARENT_CODES for word in words) and read_sex(value_of(nk1, 15)) is sex
+    for word in words:
+        if word in codes or text.fullmatch(word):
+            return True
+    return any(word in _PARENT_CODES for word in words) and read_sex(text_of(nk1, 15)) is sex
 
 
 def _relation(nk1: Segment, field: int) -> list[str]:
-    """Return code, text and alternates of a relation, as words in capitals."""
-    parts = nk1.components(field)
-    values = (value_of(nk1, field, component=c) for c in (1, 2, 4, 5) if c <= len(parts) and parts[c - 1])
-    return [words for v in values if v != DELETE and (words := " ".join(_WORD.findall(v.upper())))]
+    """Return code, text and alternates of a relation (CE.1, 2, 4, 5), as words in capitals."""
+    cells = cells_of(nk1, field)
+    if not cells:
+        return []
+    cell = cells[0]
+    return [words for value in (*cell[:2], *cell[3:5]) if value and (words := _words(value))]
+
+
+@lru_cache(maxsize=512)  # few relations make up all traffic; bounded, since a sender may write any
+def _words(text: str) -> str:
+    return " ".join(_WORD.findall(text.upper()))
 
 
 def map_parents(sheet: Sheet, message: Message, facility: FacilityProfile, zone: dt.tzinfo) -> None:
@@ -89,8 +100,8 @@ def _chosen(sheet: Sheet, found: list[Segment], own: Value | None, code: str) ->
     if own:
         same = [nk1 for nk1 in found if (nik := nik_of(nk1)) and clean_nik(nik) == clean_nik(own)]
         found = same or found
-    if len({_identity(nk1) for nk1 in found}) > 1:
-        sheet.find(code, value_of(found[1], 2).place)
+    if len(found) > 1 and len({_identity(nk1) for nk1 in found}) > 1:
+        sheet.find(code, place_of(found[1], 2))
     return found[0] if found else None
 
 
@@ -105,16 +116,16 @@ def _map_parent(sheet: Sheet, role: str, nk1: Segment, facility: FacilityProfile
         sheet.put(f"{role}.nik", clean_nik(nik), nik.place)
     elif deleted(nk1, 33):
         sheet.clear(f"{role}.nik", f"{role}.travel_document", f"{role}.family_card")
-    for path, types in (("travel_document", PASSPORT_TYPES), ("family_card", ("KK",))):
+    for path, types in ((f"{role}.travel_document", PASSPORT_TYPES), (f"{role}.family_card", _CARD_TYPES)):
         found = identifier(nk1, 33, types)
         if found:
-            sheet.text(f"{role}.{path}", found)
-    sex = read_sex(value_of(nk1, 15))
+            sheet.put(path, clean(found), found.place)
+    sex = read_sex(text_of(nk1, 15))
     if sex:
-        sheet.put(f"{role}.sex", sex, value_of(nk1, 15).place)
-    sheet.date(f"{role}.born_on", value_of(nk1, 16), zone)
-    sheet.text(f"{role}.born_in", value_of(nk1, 38))
-    sheet.text(f"{role}.marital_status", value_of(nk1, 14))
+        sheet.put(f"{role}.sex", sex, place_of(nk1, 15))
+    sheet.date(f"{role}.born_on", nk1, 16, zone)
+    sheet.text(f"{role}.born_in", nk1, 38)
+    sheet.text(f"{role}.marital_status", nk1, 14)
     _map_citizenship(sheet, role, nk1)
 
 
@@ -127,7 +138,7 @@ def _map_mother_of_pid(sheet: Sheet, pid: Segment, own: Value | None, facility: 
         sheet.put("mother.nik", clean_nik(own), own.place)
     elif deleted(pid, 21):
         sheet.clear("mother.nik")
-    listed = value_of(pid, 21)
+    listed = text_of(pid, 21)
     if "mother.name" not in sheet.values and meant(listed) and not any(c.isdigit() for c in listed):
         map_name(sheet, "mother.name", pid, 21, facility)  # dirt: a name among the identifiers
     if "mother.name" not in sheet.values:
@@ -148,8 +159,8 @@ def nik_of(nk1: Segment) -> Value | None:
     found = _nik_in(nk1, 33)
     if found:
         return found
-    other = value_of(nk1, 12)
-    return other if WELL_FORMED_NIK.fullmatch(clean_nik(other)) else None
+    other = text_of(nk1, 12)
+    return Value(other, place_of(nk1, 12)) if other and WELL_FORMED_NIK.fullmatch(clean_nik(other)) else None
 
 
 def _nik_in(segment: Segment, field: int) -> Value | None:
@@ -163,16 +174,16 @@ def _nik_in(segment: Segment, field: int) -> Value | None:
 
 def identifier(segment: Segment, field: int, types: frozenset[str] | tuple[str, ...]) -> Value | None:
     """Return the first identifier (CX.1) whose type (CX.5) is one of `types` and that says something."""
-    return first_of(
-        value_of(segment, field, repetition=n)
-        for n in repetitions_of(segment, field)
-        if value_of(segment, field, repetition=n, component=5).upper() in types
-    )
+    for n, cell in enumerate(cells_of(segment, field), 1):
+        kind = cell[4].upper() if len(cell) > 4 else ""  # noqa: PLR2004 - CX.5
+        if kind in types and meant(cell[0]):
+            return Value(cell[0], place_of(segment, field, 1, n))
+    return None
 
 
 def clean_nik(text: str) -> str:
     """Return a number as typed, without blanks and dots (domain B.1)."""
-    return _NOISE.sub("", clean(text))
+    return str(text) if text.isdecimal() else _NOISE.sub("", clean(text))
 
 
 def read_sex(value: str) -> Sex | None:
@@ -185,25 +196,26 @@ def _map_citizenship(sheet: Sheet, role: str, nk1: Segment) -> None:
 
     Of several the Indonesian one counts: a parent of two nationalities has a NIK.
     """
-    stated = [value_of(nk1, f, repetition=n) for f in (19, 27) for n in repetitions_of(nk1, f)]
-    if value_of(nk1, 28, component=3).upper().startswith("ISO3166"):
-        stated.append(value_of(nk1, 28))
-    stated = [v for v in stated if meant(v) and v.upper() not in _UNSTATED]
-    home = next((v for v in stated if v.upper() in _INDONESIA), None)
+    stated = [(f, n, cell[0]) for f in (19, 27) for n, cell in enumerate(cells_of(nk1, f), 1)]
+    if text_of(nk1, 28, 3).upper().startswith("ISO3166"):
+        stated.append((28, 1, text_of(nk1, 28)))
+    stated = [found for found in stated if meant(found[2]) and found[2].upper() not in _UNSTATED]
+    home = next((found for found in stated if found[2].upper() in _INDONESIA), None)
     if home:
-        sheet.put(f"{role}.citizenship", "WNI", home.place)
+        sheet.put(f"{role}.citizenship", "WNI", place_of(nk1, home[0], 1, home[1]))
     elif stated:
-        _put_foreign(sheet, role, stated[0])
+        field, n, country = stated[0]
+        _put_foreign(sheet, role, country, place_of(nk1, field, 1, n))
     elif deleted(nk1, 19) or deleted(nk1, 27):
         sheet.clear(f"{role}.citizenship", f"{role}.country")
     else:
         _map_country_of_passport(sheet, role, nk1)
 
 
-def _put_foreign(sheet: Sheet, role: str, country: Value) -> None:
-    sheet.put(f"{role}.citizenship", "WNA", country.place)
+def _put_foreign(sheet: Sheet, role: str, country: str, place: Location) -> None:
+    sheet.put(f"{role}.citizenship", "WNA", place)
     if country.upper() != "WNA":
-        sheet.text(f"{role}.country", country)
+        sheet.put(f"{role}.country", clean(country), place)
 
 
 def _map_country_of_passport(sheet: Sheet, role: str, nk1: Segment) -> None:
@@ -211,6 +223,7 @@ def _map_country_of_passport(sheet: Sheet, role: str, nk1: Segment) -> None:
     passport = identifier(nk1, 33, ("PPN",))
     if passport is None or nik_of(nk1):
         return
-    country = value_of(nk1, 33, repetition=passport.place.repetition, component=4)
+    repetition = passport.place.repetition
+    country = text_of(nk1, 33, 4, repetition)
     if len(country) == _COUNTRY_LENGTH and country.isalpha() and country.upper() not in _INDONESIA:
-        _put_foreign(sheet, role, country)
+        _put_foreign(sheet, role, country, place_of(nk1, 33, 4, repetition))

@@ -15,7 +15,7 @@ from adapters.hospital.parents import is_mother, is_spouse
 from adapters.hospital.sheet import DELETE, read_moment
 from gateway.contract.naming import is_placeholder
 from gateway.contract.ports import Effect
-from gateway.hl7.message import Message, value_of
+from gateway.hl7.message import Message, text_of
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -62,8 +62,8 @@ def effect_of(message: Message, facility: FacilityProfile, *, at: dt.datetime, z
 
 def _told(message: Message) -> Effect:
     """Return the meaning of the event alone. Before 2.3 ORU and MDM had one event each, and did not name it."""
-    event = (message.value("MSH", 9, 2) or message.value("EVN", 1)).upper()
-    match message.value("MSH", 9, 1).upper():
+    event = (message.text("MSH", 9, 2) or message.text("EVN", 1)).upper()
+    match message.text("MSH", 9).upper():
         case "ADT":
             return _ADT.get(event, Effect.NONE)
         case "ORU" if event in ("R01", "") and tells_of_birth(message):
@@ -87,12 +87,12 @@ def is_baby(pid: Segment, facility: FacilityProfile, *, at: dt.datetime, zone: d
     age = age_in_days(pid, at, zone)
     if age is not None:
         return age <= _INFANT_DAYS
-    return _is_called_baby(pid, facility) or value_of(pid, 21) not in ("", DELETE)
+    return _is_called_baby(pid, facility) or text_of(pid, 21) not in ("", DELETE)
 
 
 def age_in_days(pid: Segment, at: dt.datetime, zone: dt.tzinfo) -> int | None:
     """Return a patient's age when the message was sent, None where PID-7 does not tell."""
-    born = read_moment(value_of(pid, 7), zone)
+    born = read_moment(text_of(pid, 7), zone)
     return (at.date() - born.date).days if born else None
 
 
@@ -112,29 +112,29 @@ def _lives_as_grown(message: Message) -> bool:
 
     What calls the patient a newborn outright counts more: some systems copy the mother's PID-16.
     """
-    if _admitted_as_newborn(message) or message.value("PV2", 36).upper() == "Y":
+    if _admitted_as_newborn(message) or message.text("PV2", 36).upper() == "Y":
         return False
-    return message.value("PID", 16).upper() in _MARRIED or any(is_spouse(nk1) for nk1 in message.all("NK1"))
+    return message.text("PID", 16).upper() in _MARRIED or any(is_spouse(nk1) for nk1 in message.all("NK1"))
 
 
 def _marks(message: Message, facility: FacilityProfile, age: int | None) -> Iterator[bool]:
     """Yield the marks, the cheap ones first: two that are there end the search."""
     yield _admitted_as_newborn(message)
-    yield message.value("PV2", 36).upper() == "Y"
+    yield message.text("PV2", 36).upper() == "Y"
     yield age is not None and -1 <= age <= _NEWBORN_DAYS
     yield message.first("ZKL") is not None
     if age is None or age <= _INFANT_DAYS:
-        yield message.value("PID", 21) not in ("", DELETE)
+        yield message.text("PID", 21) not in ("", DELETE)
         yield any(is_mother(nk1) for nk1 in message.all("NK1"))
-    yield any(value_of(obx, 3) in BIRTH_WEIGHT_CODES for obx in message.all("OBX"))
+    yield any(text_of(obx, 3) in BIRTH_WEIGHT_CODES for obx in message.all("OBX"))
     pid = message.first("PID")
     yield pid is not None and _is_called_baby(pid, facility)
 
 
 def _admitted_as_newborn(message: Message) -> bool:
     """PV1-4 N of table 0007, or the word; or the word in PV1-2, where N only means "not applicable"."""
-    kind = message.value("PV1", 4).upper()
-    return kind == "N" or kind in _NEWBORN_WORDS or message.value("PV1", 2).upper() in _NEWBORN_WORDS
+    kind = message.text("PV1", 4).upper()
+    return kind == "N" or kind in _NEWBORN_WORDS or message.text("PV1", 2).upper() in _NEWBORN_WORDS
 
 
 def _age_in_days(message: Message, at: dt.datetime, zone: dt.tzinfo) -> int | None:

@@ -1,4 +1,4 @@
-"""The sheet a message is copied onto: values by record path, each with its place; then the record in one go.
+"""The sheet a message is copied onto: values by record path, each with its place.
 
 Owns the tolerance for dirt: what cannot stand in a record is left off and, where it matters, becomes a finding.
 """
@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract.finding import Finding
-from gateway.contract.record import BirthRecord
-from gateway.contract.revision import propose_variant
 from gateway.hl7.dates import Moment, Precision, parse_moment
+from gateway.hl7.message import place_of, text_of
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable
 
     from gateway.hl7.lexer import Segment
     from gateway.hl7.location import Location
-    from gateway.hl7.message import Value
 
 DELETE = '""'
 # A hospital's clock or birth date outside of these is a typing error, and dates near the ends of time overflow.
 _FIRST_YEAR, _LAST_YEAR = 1900, 2200
+_FILLERS = frozenset({"N/A", "NA", "NULL", "NONE"})
+_LONGEST_FILLER = 4
 
 
 class Sheet:
@@ -47,23 +47,21 @@ class Sheet:
         """Write a value the message only implies. Without a place it yields to what is known (revision)."""
         self.values[path] = value
 
-    def text(self, path: str, value: Value) -> None:
+    def text(self, path: str, segment: Segment, field: int, component: int = 1, repetition: int = 1) -> None:
         """Write a text as sent, or note that the sender deletes it; an empty one changes nothing."""
-        if value == DELETE:
+        text = text_of(segment, field, component, repetition)
+        if text == DELETE:
             self.clear(path)
-            return
-        text = clean(value)
-        if text:
-            self.put(path, text, value.place)
+        elif text and (text := clean(text)):
+            self.put(path, text, place_of(segment, field, component, repetition))
 
-    def date(self, path: str, value: Value, zone: dt.tzinfo) -> None:
+    def date(self, path: str, segment: Segment, field: int, zone: dt.tzinfo, *, component: int = 1) -> None:
         """Write a calendar day, or note its deletion; what is no whole day is left off."""
-        if value == DELETE:
+        text = text_of(segment, field, component)
+        if text == DELETE:
             self.clear(path)
-            return
-        moment = read_moment(value, zone)
-        if moment and moment.precision >= Precision.DAY:
-            self.put(path, moment.date, value.place)
+        elif text and (moment := read_moment(text, zone)) and moment.precision >= Precision.DAY:
+            self.put(path, moment.date, place_of(segment, field, component))
 
     def clear(self, *paths: str) -> None:
         """Note that the sender deletes these values (HL7 v2.5 chapter 2.5.3)."""
@@ -78,23 +76,6 @@ class Sheet:
         """Deleted paths. A value found elsewhere in the same message wins over a deletion."""
         return frozenset(self._cleared - self.values.keys())
 
-    def record(self) -> BirthRecord:
-        """Return the record, with the variant it speaks for and where each value came from."""
-        tree: dict[str, Any] = {}
-        for path, value in self.values.items():
-            *parents, leaf = path.split(".")
-            branch = tree
-            for name in parents:
-                branch = branch.setdefault(name, {})
-            branch[leaf] = value
-        witnesses = tree.pop("witnesses", {})
-        last = max(map(int, witnesses), default=-1)
-        tree["witnesses"] = tuple(witnesses.get(str(index), {}) for index in range(last + 1))
-        tree["provenance"] = {path: str(place) for path, place in self.places.items()}
-        record = BirthRecord.model_validate(tree)
-        variant, reasons = propose_variant(record)
-        return record.model_copy(update={"variant": variant, "variant_reasons": reasons})
-
 
 def clean(text: str) -> str:
     """Return a text without control characters (PostgreSQL cannot keep NUL) and outer blanks."""
@@ -105,15 +86,20 @@ def clean(text: str) -> str:
 
 def meant(text: str) -> str:
     """Return a text, "" where it only fills a field: a dash, dots, N/A."""
-    text = clean(text)
-    return "" if not any(c.isalnum() for c in text) or text.upper() in ("N/A", "NA", "NULL", "NONE") else text
+    if not text.isalnum():
+        text = clean(text)
+        if not text[:1].isalnum() and not any(c.isalnum() for c in text):
+            return ""
+    return "" if len(text) <= _LONGEST_FILLER and text.upper() in _FILLERS else text
 
 
-def deleted(segment: Segment | None, field: int) -> bool:
+def deleted(segment: Segment, field: int) -> bool:
     """Tell whether a whole field is `""`."""
-    return segment is not None and segment.field(field).strip() == DELETE
+    fields = segment.fields
+    return field < len(fields) and fields[field].strip() == DELETE
 
 
+@lru_cache(maxsize=512)  # a message says the same moment several times
 def read_moment(text: str, zone: dt.tzinfo) -> Moment | None:
     """Read an HL7 date-time; None for what is none, or lies in no living person's time."""
     try:
@@ -132,8 +118,3 @@ def read_number(text: str) -> tuple[float, str] | None:
     if not found:
         return None
     return float(f"{found[1]}.{found[2] or 0}"), found[3].lower()
-
-
-def first_of(values: Iterable[Value]) -> Value | None:
-    """Return the first value that says something."""
-    return next((value for value in values if meant(value)), None)

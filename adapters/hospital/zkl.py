@@ -13,7 +13,7 @@ from adapters.hospital.parents import clean_nik
 from adapters.hospital.sheet import DELETE, Sheet, clean, deleted, meant, read_number
 from gateway.contract.naming import normalise_name
 from gateway.contract.record import PluralityKind
-from gateway.hl7.message import Message, value_of
+from gateway.hl7.message import Message, place_of, text_of
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -45,11 +45,10 @@ def map_zkl(sheet: Sheet, message: Message, zone: dt.tzinfo) -> None:
     zkl = message.first("ZKL")
     if zkl is None:
         return
-    for field, path in _DELETES.items():
-        if deleted(zkl, field):
-            sheet.clear(path)
+    if any(DELETE in field for field in zkl.fields):
+        sheet.clear(*(path for field, path in _DELETES.items() if deleted(zkl, field)))
     _map_birth(sheet, zkl)
-    sheet.text("facility.letter_number", value_of(zkl, 8))
+    sheet.text("facility.letter_number", zkl, 8)
     _map_marriage(sheet, zkl, zone)
     for field, path in ((10, "reporter"), (11, "witnesses.0"), (12, "witnesses.1")):
         _map_person(sheet, path, zkl, field)
@@ -58,46 +57,46 @@ def map_zkl(sheet: Sheet, message: Message, zone: dt.tzinfo) -> None:
 
 def _map_birth(sheet: Sheet, zkl: Segment) -> None:
     put_place_kind(sheet, zkl, 2)
-    plurality, parity = read_number(value_of(zkl, 3)), read_number(value_of(zkl, 4))
+    plurality, parity = read_number(text_of(zkl, 3)), read_number(text_of(zkl, 4))
     if plurality and 1 <= int(plurality[0]) <= PluralityKind.OTHER:
-        sheet.put("child.plurality", PluralityKind(int(plurality[0])), value_of(zkl, 3).place)
+        sheet.put("child.plurality", PluralityKind(int(plurality[0])), place_of(zkl, 3))
     if parity and 1 <= int(parity[0]) <= _MAX_PARITY:
-        sheet.put("child.parity", int(parity[0]), value_of(zkl, 4).place)
+        sheet.put("child.parity", int(parity[0]), place_of(zkl, 4))
     put_attendant(sheet, zkl, 5)
     for field, put in ((6, put_weight), (7, put_length)):
-        value = value_of(zkl, field)
+        value = text_of(zkl, field)
         if meant(value):
-            put(sheet, value, "")
+            put(sheet, value, place_of(zkl, field), "")
 
 
 def _map_marriage(sheet: Sheet, zkl: Segment, zone: dt.tzinfo) -> None:
-    number = value_of(zkl, 9)
+    number = text_of(zkl, 9)
     if not meant(number):
         return
     status = _MARRIAGE_WORDS.get(number.upper())
-    sheet.put("marriage.status", status or "TERCATAT", number.place)
+    sheet.put("marriage.status", status or "TERCATAT", place_of(zkl, 9))
     if status is None:
-        sheet.text("marriage.number", number)
-    sheet.date("marriage.date", value_of(zkl, 9, component=2), zone)
-    sheet.text("marriage.issuer", value_of(zkl, 9, component=3))
+        sheet.text("marriage.number", zkl, 9)
+    sheet.date("marriage.date", zkl, 9, zone, component=2)
+    sheet.text("marriage.issuer", zkl, 9, 3)
 
 
 def _map_person(sheet: Sheet, path: str, zkl: Segment, field: int) -> None:
     """NIK^name, and for the reporter the relation to the child."""
-    nik, name = value_of(zkl, field), value_of(zkl, field, component=2)
+    nik, name = text_of(zkl, field), text_of(zkl, field, 2)
     if meant(nik):
-        sheet.put(f"{path}.nik", clean_nik(nik), nik.place)
+        sheet.put(f"{path}.nik", clean_nik(nik), place_of(zkl, field))
     if meant(name):
-        sheet.put(f"{path}.name", normalise_name(clean(name)), name.place)
-    relation = value_of(zkl, field, component=3)
+        sheet.put(f"{path}.name", normalise_name(clean(name)), place_of(zkl, field, 2))
+    relation = text_of(zkl, field, 3)
     if path == "reporter" and meant(relation):
-        sheet.put("reporter.relation", clean(relation).upper(), relation.place)
+        sheet.put("reporter.relation", clean(relation).upper(), place_of(zkl, field, 3))
 
 
 def _map_consent(sheet: Sheet, zkl: Segment) -> None:
-    flag = value_of(zkl, 13)
-    if flag.upper() not in _YES | _NO or flag == DELETE:
+    flag = text_of(zkl, 13).upper()
+    if flag not in _YES and flag not in _NO:
         return
-    sheet.put("consent.given", flag.upper() in _YES, flag.place)
-    sheet.text("consent.at", value_of(zkl, 13, component=2))
-    sheet.text("consent.how", value_of(zkl, 13, component=3))
+    sheet.put("consent.given", flag in _YES, place_of(zkl, 13))
+    sheet.text("consent.at", zkl, 13, 2)
+    sheet.text("consent.how", zkl, 13, 3)

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from gateway.contract.revision import build_record, leaves_of, proposed
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -69,17 +72,18 @@ class Attachment:
     content: bytes = field(default=b"", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Draft:
-    """A message mapped to a record, before any judgement. Pure data, no decisions.
+    """A message mapped to the fields of a record, before any judgement. Pure data, no decisions.
 
-    `places` gives where each record field came from; `cleared` names fields the sender asked to delete ("").
-    `prior` are the pairs of a merge or renumbering, `linked` the other newborns of a link.
+    `values` are the record's fields by dotted path, None where the message brings no data of a birth; `places` gives
+    where each came from; `cleared` names fields the sender asked to delete (""). `prior` are the pairs of a merge or
+    renumbering, `linked` the other newborns of a link.
     """
 
     effect: Effect
     medical_record: str
-    record: BirthRecord | None
+    values: Mapping[str, Any] | None = field(repr=False)
     places: Mapping[str, Location] = field(default_factory=dict)
     cleared: frozenset[str] = frozenset()
     findings: tuple[Finding, ...] = ()
@@ -87,6 +91,19 @@ class Draft:
     prior: tuple[Prior, ...] = ()
     linked: tuple[str, ...] = ()
     attachments: tuple[Attachment, ...] = ()
+
+    @classmethod
+    def of_record(cls, effect: Effect, record: BirthRecord, places: Mapping[str, Location]) -> Self:
+        """Return a draft that says all that a record says."""
+        return cls(effect, record.child.medical_record.reveal(), leaves_of(record), places)
+
+    @cached_property
+    def record(self) -> BirthRecord | None:
+        """The values as a record, with the variant they speak for. Built when asked for: at the door nobody does."""
+        if self.values is None:
+            return None
+        places = {path: str(place) for path, place in self.places.items()}
+        return proposed(build_record(self.values)).model_copy(update={"provenance": places})
 
     @property
     def concerns(self) -> tuple[str, ...]:
@@ -100,6 +117,8 @@ class AnswerKind(Enum):
 
     CERTIFICATE = "MDM^T02"
     CHILD_IDENTITY = "ADT^A31"
+    REPLACEMENT = "MDM^T10"
+    REVOCATION = "MDM^T11"
     APPLICATION_ANSWER = "ACK"
 
 
@@ -114,6 +133,7 @@ class Certificate:
     sha256: str
     document_url: str
     document: bytes = b""
+    registered: Mapping[str, Personal] = field(default_factory=dict, repr=False)  # what the akta says, by record path
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +147,8 @@ class Correspondence:
     our_application: str
     our_facility: str
     origin: bytes  # the first message of the birth: version, delimiters, charset and application of the sender
+    replaces: str = ""  # the certificate's number before a correction
+    differs: tuple[str, ...] = ()  # record paths in which the akta differs from what the hospital told (domain F 97)
 
 
 class HospitalAdapter(Protocol):
@@ -140,6 +162,14 @@ class HospitalAdapter(Protocol):
 
     def certificate_messages(self) -> tuple[AnswerKind, ...]:
         """Return the messages a certificate goes back with, in order."""
+        ...
+
+    def replacement_messages(self) -> tuple[AnswerKind, ...]:
+        """Return the messages a corrected certificate goes back with, in order."""
+        ...
+
+    def revocation_messages(self) -> tuple[AnswerKind, ...]:
+        """Return the messages that tell of a revoked certificate, in order."""
         ...
 
     def compose(self, kind: AnswerKind, certificate: Certificate, letter: Correspondence) -> bytes:
@@ -161,9 +191,80 @@ class RegistryStatus(Enum):
     WITHDRAWN = "withdrawn"
 
 
+class ActKind(Enum):
+    """What may be asked of a registry about a case it has (domain C.4)."""
+
+    WITHDRAW = "withdraw"  # pembatalan before issue
+    CORRECT = "correct"  # pembetulan of an issued akta
+    REVOKE = "revoke"  # pembatalan after issue
+    DOCUMENTS = "documents"  # berkas
+
+
+class ActStatus(Enum):
+    """What became of an act."""
+
+    ACCEPTED = "accepted"  # the office has it and decides
+    GRANTED = "granted"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class ActOutcome:
+    """What the registry says of one act; `key` is our Idempotency-Key, `reason` its code."""
+
+    key: str
+    status: ActStatus
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One document that goes to the registry; `kind` says what it is."""
+
+    kind: str
+    sha256: str
+    mime: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What an act says: about which case and revision, of which certificate, why.
+
+    `basis` of a correction is `clerical` or `court` (then with the `order`'s number), `paths` what it changes.
+    """
+
+    kind: ActKind
+    birth_id: str
+    revision: int
+    number: str = ""
+    reason: str = ""
+    basis: str = ""
+    order: str = ""
+    paths: tuple[str, ...] = ()
+    scans: tuple[Scan, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SignedAct:
+    """The exact bytes of an act that were signed, and under which key they go, the same for every try."""
+
+    kind: ActKind
+    birth_id: str
+    revision: int
+    reference: str  # no_permohonan of the case
+    key: str
+    payload: bytes = field(repr=False)
+    signature: str
+    scans: tuple[Scan, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An answer of the registry about one case and revision, from submission, poll or callback alike."""
+    """An answer of the registry about one case and revision, from submission, poll or callback alike.
+
+    `acts` are those it knows of, whatever became of them.
+    """
 
     birth_id: str
     revision: int
@@ -172,24 +273,33 @@ class Outcome:
     certificate: Certificate | None = None
     reason: str = ""  # the registry's code, e.g. NIK_IBU_TIDAK_SESUAI
     text: str = ""  # its sentence for people
+    acts: tuple[ActOutcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ParentCheck:
-    """The registry's opinion on one parent's elements. `findings` is empty where all agree."""
+    """The registry's opinion on one parent's elements. `findings` is empty where all agree.
+
+    `learned` are values by record path that were missing and that the registry told, where it may be asked for them.
+    """
 
     parent: str  # "mother" or "father"
     findings: tuple[Finding, ...]
+    learned: Mapping[str, Personal] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """The exact bytes that were signed, and the signature over them."""
+    """The exact bytes that were signed, and the signature over them.
+
+    `amends` is the registry's reference of the open case whose data they replace (perbaikan), "" for a new application.
+    """
 
     birth_id: str
     revision: int
     payload: bytes
     signature: str  # detached JWS, RFC 7515 appendix F
+    amends: str = ""
 
     @property
     def idempotency_key(self) -> str:
@@ -229,6 +339,15 @@ class RegistryAdapter(Protocol):
 
     name: str
 
+    @property
+    def check_identity(self) -> str:
+        """As whom `check_parents` asks, as a digest: what was refused to one is not refused to another."""
+        ...
+
+    def reopen_checks(self, since: dt.datetime) -> None:
+        """Forget a refusal of quota or login from before `since`: a person mended its cause."""
+        ...
+
     async def check_parents(self, record: BirthRecord) -> tuple[ParentCheck, ...]:
         """Ask whether the parents' data are right (domain C.2)."""
         ...
@@ -238,7 +357,31 @@ class RegistryAdapter(Protocol):
         ...
 
     async def submit(self, submission: Submission) -> Outcome:
-        """Send the signed bytes. A repeated key with the same bytes is answered as the first time."""
+        """Send the signed bytes. A repeated key with the same bytes is answered as the first time.
+
+        Raises RegistryTooLateError for an amendment that the office does not take any more; the case stands.
+        """
+        ...
+
+    @property
+    def amends(self) -> bool:
+        """Whether this office takes changes of a case it works on (domain F 18)."""
+        ...
+
+    @property
+    def acts(self) -> frozenset[ActKind]:
+        """What this office takes over its interface."""
+        ...
+
+    def act_document(self, ask: Ask, record: BirthRecord) -> dict[str, Any]:
+        """Map an act to the registry's document. Pure."""
+        ...
+
+    async def act(self, act: SignedAct) -> Outcome:
+        """Send an act. A repeated key with the same bytes is answered as the first time.
+
+        Raises RegistryRefusedError where it is not taken; the case stands as it was.
+        """
         ...
 
     async def ask(self, *, birth_id: str, revision: int, reference: str) -> Outcome:

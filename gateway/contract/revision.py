@@ -49,18 +49,19 @@ def apply_draft(current: BirthRecord | None, draft: Draft) -> BirthRecord:
         if current is None:
             raise ValueError("neither a record nor a draft of one; only OPEN and AMEND drafts can begin a birth")
         return current
-    new, provenance = _flat(draft.record), dict(draft.record.provenance)
-    old = _flat(current) if current else {}
+    new, provenance = leaves_of(draft.record), dict(draft.record.provenance)
+    old = leaves_of(current) if current else {}
     for path in _supposed(current, draft.record) if current else ():
         new.pop(path, None)
     kept = {path: value for path, value in old.items() if not _superseded(path, old, new)}
     leaves = {path: v for path, v in {**kept, **new}.items() if path in new or not _under(path, draft.cleared)}
     sources = {**(current.provenance if current else {}), **provenance}
     marks = (draft.record.variant, current.variant if current else None)
-    record = _build(leaves).model_copy(update={"variant": Variant.NO_PARENTS if Variant.NO_PARENTS in marks else None})
-    variant, reasons = propose_variant(record)
+    record = build_record(leaves).model_copy(
+        update={"variant": Variant.NO_PARENTS if Variant.NO_PARENTS in marks else None}
+    )
     known = {path: place for path, place in sources.items() if path in leaves or path == "variant"}
-    return record.model_copy(update={"variant": variant, "variant_reasons": reasons, "provenance": known})
+    return proposed(record).model_copy(update={"provenance": known})
 
 
 def _supposed(current: BirthRecord, told: BirthRecord) -> tuple[str, ...]:
@@ -102,6 +103,12 @@ def propose_variant(record: BirthRecord) -> tuple[Variant | None, tuple[str, ...
     }[record.marriage.status]
 
 
+def proposed(record: BirthRecord) -> BirthRecord:
+    """Return a record with the variant it speaks for."""
+    variant, reasons = propose_variant(record)
+    return record.model_copy(update={"variant": variant, "variant_reasons": reasons})
+
+
 def may_open(draft: Draft) -> bool:
     """Tell whether an update for an unknown baby knows enough to begin a birth (domain F 15).
 
@@ -116,8 +123,8 @@ def may_open(draft: Draft) -> bool:
 
 def changed_paths(before: BirthRecord | None, after: BirthRecord) -> tuple[str, ...]:
     """Return the dotted paths whose values differ, sorted. Provenance is no part of the birth and is not compared."""
-    old = _flat(before, derived=True) if before else {}
-    new = _flat(after, derived=True)
+    old = leaves_of(before, derived=True) if before else {}
+    new = leaves_of(after, derived=True)
     return tuple(sorted(p for p in old.keys() | new.keys() if old.get(p) != new.get(p)))
 
 
@@ -141,8 +148,8 @@ def _under(path: str, groups: Iterable[str]) -> bool:
     return any(path == group or path.startswith(f"{group}.") for group in groups)
 
 
-def _flat(record: BirthRecord, *, derived: bool = False) -> dict[str, Any]:
-    """Return leaf values by path, without the empty ones."""
+def leaves_of(record: BirthRecord, *, derived: bool = False) -> dict[str, Any]:
+    """Return a record's values by dotted path, without the empty ones."""
     leaves: dict[str, Any] = {}
     for name in BirthRecord.model_fields:
         if name in _DERIVED and not (derived and name.startswith("variant")):
@@ -162,8 +169,8 @@ def _spread(path: str, value: object, leaves: dict[str, Any]) -> None:
         leaves[path] = value
 
 
-def _build(leaves: Mapping[str, Any]) -> BirthRecord:
-    """Put leaves back into a record; a gap before the second witness stays a gap."""
+def build_record(leaves: Mapping[str, Any]) -> BirthRecord:
+    """Put values back into a record; a gap before the second witness stays a gap."""
     tree: dict[str, Any] = {}
     for path, value in leaves.items():
         *parents, leaf = path.split(".")

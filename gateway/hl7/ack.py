@@ -26,6 +26,7 @@ OUR_CODES = "99AKTAGW"  # coding system of ERR-5
 ERROR = "E"  # table 0516
 _CONDITIONS = "HL70357"
 _ACCEPTED = ("AA", "CA")
+_ASKS, _ASKS_NOTHING = ("AL", "NE"), ("", "")  # MSH-15 and 16, table 0155
 
 # Table 0357 as of 2.5 (domain A.5); 104 came with 2.7.
 _TABLE_0357 = {
@@ -86,14 +87,19 @@ def build_acknowledgement(  # noqa: PLR0913 - each is a field of the answer
     our_facility: str,
     codec: str,
     text: str = "",
+    deferred: bool = False,
 ) -> bytes:
-    """Return the answer, each segment ended by CR. Without a header: default delimiters, 2.5, an empty MSA-2."""
+    """Return the answer, each segment ended by CR. Without a header: default delimiters, 2.5, an empty MSA-2.
+
+    A `deferred` one is a message of its own: it asks for an accept answer always and for an application answer never,
+    since nobody may acknowledge an acknowledgement (chapter 2.9.3).
+    """
     marks = header.delimiters if header else DEFAULT
     version = _version(header)
     ordered = sorted(problems, key=lambda problem: problem.severity != ERROR)
     us = (escape(our_application, marks), escape(our_facility, marks))
     lines = [
-        _msh(header, us, control_id, now),
+        _msh(header, us, control_id, now, deferred=deferred),
         _msa(header, code, ordered, text),
         *(_err_by_problem(ordered, marks) if version >= _ERR_BY_PROBLEM else _err_repeating(ordered, marks)),
     ]
@@ -113,7 +119,7 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(n[:3]) for n in numbers)
 
 
-def _msh(header: Header | None, us: tuple[str, str], control_id: str, now: dt.datetime) -> str:
+def _msh(header: Header | None, us: tuple[str, str], control_id: str, now: dt.datetime, *, deferred: bool) -> str:
     if header is None:
         at = format_moment(now, offset=True)
         return f"MSH|{DEFAULT.encoding_characters}|{us[0]}|{us[1]}|||{at}||ACK|{control_id}|P|{_DEFAULT_VERSION}"
@@ -133,7 +139,7 @@ def _msh(header: Header | None, us: tuple[str, str], control_id: str, now: dt.da
         control_id,
         header.processing_id or "P",
         header.version or _DEFAULT_VERSION,
-        *(["", "", "", "", *tail] if any(tail) else []),
+        *(["", "", *(_ASKS if deferred else _ASKS_NOTHING), *tail] if deferred or any(tail) else []),
     ]
     return header.delimiters.field.join(fields).rstrip(header.delimiters.field)
 

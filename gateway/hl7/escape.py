@@ -33,7 +33,8 @@ def _reading(delimiters: Delimiters) -> tuple[re.Pattern[str], dict[str, str]]:
     (\Z..\) and character set (\C..\, \M..\; gateway.hl7.charset) sequences match, so that they stay whole.
     """
     mark = re.escape(delimiters.escape)
-    codes = rf"[FSTREPHN]|\.[A-Za-z]{{2}}[+-]?[0-9]{{0,3}}|X(?:[0-9A-Fa-f]{{2}})+|[CM][0-9A-Fa-f]{{4,6}}|Z[^{mark}\r]*"
+    sign = "[+-]?" if delimiters.escape not in "+-" else ""  # a mark that is a sign ends the sequence
+    codes = rf"[FSTREPHN]|\.[A-Za-z]{{2}}{sign}[0-9]{{0,3}}|X(?:[0-9A-Fa-f]{{2}})+|[CM][0-9A-Fa-f]{{4,6}}|Z[^{mark}\r]*"
     return re.compile(f"{mark}({codes}){mark}"), {
         "F": delimiters.field,
         "S": delimiters.component,

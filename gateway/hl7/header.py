@@ -20,6 +20,7 @@ _LINE_END = re.compile(r"[\r\n]")
 _NAME_AND_SEPARATOR = 4  # "MSH" and MSH-1
 # Up to 2.2 these message types had one event each, and MSH-9 did not name it.
 _ONLY_EVENT = {"ORU": "R01"}
+_TABLE_0155 = frozenset({"AL", "NE", "ER", "SU"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,8 @@ class Header:
     processing_id: str  # MSH-11.1
     version: str  # MSH-12.1
     continuation: str  # MSH-14, raw
-    accept_ack: str  # MSH-15
-    application_ack: str  # MSH-16
+    accept_ack: str  # MSH-15: a value of table 0155; any other asks for nothing, and is as empty
+    application_ack: str  # MSH-16, likewise
     country: str  # MSH-17, raw
     charset: str  # MSH-18, raw
     delimiters: Delimiters
@@ -51,6 +52,11 @@ class Header:
     def enhanced(self) -> bool:
         """Whether the sender asks for the enhanced acknowledgement mode (chapter 2.9.3)."""
         return bool(self.accept_ack or self.application_ack)
+
+    @property
+    def acknowledges(self) -> bool:
+        """Whether the message is itself an acknowledgement: answering it invites an endless exchange."""
+        return self.message_code == "ACK"
 
 
 def read_header(message: Message) -> Header:
@@ -81,13 +87,18 @@ def _read(msh: Segment, event_segment: str) -> Header:
         processing_id=fields[11].split(component)[0].strip().upper(),
         version=fields[12].split(component)[0].strip(),
         continuation=fields[14],
-        accept_ack=fields[15].strip().upper(),
-        application_ack=fields[16].strip().upper(),
+        accept_ack=_condition(fields[15]),
+        application_ack=_condition(fields[16]),
         country=fields[17],
         charset=fields[18],
         delimiters=marks,
         encoding_characters=fields[2],
     )
+
+
+def _condition(value: str) -> str:
+    code = value.strip().upper()
+    return code if code in _TABLE_0155 else ""
 
 
 def salvage_header(text: str) -> Header | None:

@@ -71,8 +71,9 @@ def _delimiters(field: str, marks: str) -> Delimiters:
 class Segment:
     """One segment. `fields[n]` is XXX-n raw; for MSH, fields[1] is the separator itself, as the standard counts."""
 
-    # No copy of the line beside its fields: an OBX may hold megabytes.
-    __slots__ = ("delimiters", "fields", "name", "sequence")
+    # No copy of the line beside its fields: an OBX may hold megabytes. `cells` are fields already read (hl7.message).
+    # `plain` segments are of a message without escapes and sub-components, as most are.
+    __slots__ = ("cells", "delimiters", "fields", "name", "plain", "sequence")
 
     def __init__(self, raw: str, delimiters: Delimiters, *, name: str = "") -> None:
         parts = raw.split(delimiters.field)
@@ -84,6 +85,8 @@ class Segment:
         if parts[0] in _HEADERS:
             parts.insert(1, delimiters.field)
         self.fields = parts
+        self.cells: dict[int, list[list[str]]] = {}
+        self.plain = False
 
     @property
     def raw(self) -> str:
@@ -124,6 +127,7 @@ def split_segments(text: str, *, limit: int) -> tuple[Delimiters, list[Segment]]
     delimiters = read_delimiters(text)
     if text.count("\r") > limit and sum(1 for line in _lines(text) if line.strip(_LEADING)) > limit + 1:  # besides MSH
         raise Hl7SyntaxError(f"the message has more than {limit} segments; split it or send documents by MDM")
+    plain = text.find(delimiters.subcomponent, _MSH_LENGTH) < 0 and text.find(delimiters.escape, _MSH_LENGTH) < 0
     segments: list[Segment] = []
     seen: dict[str, int] = {}
     for line in text.split("\r") if len(text) < _LARGE else _lines(text):
@@ -135,6 +139,7 @@ def split_segments(text: str, *, limit: int) -> tuple[Delimiters, list[Segment]]
             if forgiven is None:
                 continue
             segment = forgiven
+        segment.plain = plain
         seen[segment.name] = segment.sequence = seen.get(segment.name, 0) + 1
         segments.append(segment)
     if seen["MSH"] > 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Self
 
 from gateway.errors import Hl7SyntaxError
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
 
 SEGMENT_LIMIT = 2000
 REPETITION_LIMIT = 200  # reading one repetition costs its number: no message may make that count
+_LARGE = 65_536  # characters
+COMPONENT_LIMIT = 64  # no data type has as many; what follows is not split, since a text may be nothing but carets
 _TEXTS = ("OBX", "NTE")  # their repetitions are lines of text, which nobody reads one by one
 
 
@@ -67,6 +68,11 @@ class Message:
             return Value("", Location(name, 1, field, 1, component))
         return value_of(segment, field, component=component)
 
+    def text(self, name: str, field: int, component: int = 1) -> str:
+        """Return like `value`, without its place."""
+        segment = self.first(name)
+        return text_of(segment, field, component) if segment else ""
+
 
 class TooManyRepetitionsError(Hl7SyntaxError):
     """A field repeats without end; `place` says which."""
@@ -89,24 +95,82 @@ def _check_repetitions(segment: Segment) -> None:
 
 def value_of(segment: Segment, field: int, *, repetition: int = 1, component: int = 1, subcomponent: int = 1) -> Value:
     """Return one value, unescaped and stripped of outer blanks, with its place."""
-    text = segment.fields[field] if field < len(segment.fields) else ""
-    if not text:  # most fields of most messages are empty
-        return _empty(segment.name, segment.sequence, field, repetition, component)
-    marks = segment.delimiters
-    text = _part(text, marks.repetition, repetition)
-    text = _part(text, marks.component, component)
-    text = _part(text, marks.subcomponent, subcomponent)
-    text = (unescape(text, marks) if marks.escape in text else text).strip()
-    return Value(text, _place(segment.name, segment.sequence, field, repetition, component))
+    if subcomponent == 1:
+        text = text_of(segment, field, component, repetition)
+    else:
+        text = segment.field(field)
+        marks = segment.delimiters
+        text = _part(text, marks.repetition, repetition)
+        text = _part(text, marks.component, component)
+        text = unescape(_part(text, marks.subcomponent, subcomponent), marks).strip()
+    return Value(text, place_of(segment, field, component, repetition))
 
 
-# The same places come again with every message. Bounded, since a sender chooses how many repetitions there are.
-_place = lru_cache(maxsize=4096)(Location)
+def place_of(segment: Segment, field: int, component: int = 1, repetition: int = 1) -> Location:
+    """Return the place of a value that is there, or should be."""
+    return _new_tuple(Location, (segment.name, segment.sequence, field, repetition, component, 0))
 
 
-@lru_cache(maxsize=4096)
-def _empty(segment: str, sequence: int, field: int, repetition: int, component: int) -> Value:
-    return Value("", _place(segment, sequence, field, repetition, component))
+_new_tuple = tuple.__new__  # a message makes dozens of places; this is a third of the price of calling the class
+
+
+def text_of(segment: Segment, field: int, component: int = 1, repetition: int = 1) -> str:
+    """Return one value like `value_of`, without its place: for the many that are only looked at."""
+    cells = segment.cells.get(field)
+    if cells is None:
+        fields = segment.fields
+        if field >= len(fields):
+            return ""
+        raw = fields[field]
+        if not raw or raw.isalnum():  # most fields of most messages are empty; of the others most are one word
+            return raw if component == repetition == 1 else ""
+        cells = cells_of(segment, field)
+    if repetition > len(cells):
+        return ""
+    components = cells[repetition - 1]
+    return components[component - 1] if component <= len(components) else ""
+
+
+def cells_of(segment: Segment, field: int) -> list[list[str]]:
+    """Return a field's components by repetition: the first sub-component each, unescaped, without outer blanks.
+
+    [] where nothing was sent. A field is split once, however often it is read; the lists are shared: leave them alone.
+    """
+    cells = segment.cells.get(field)
+    if cells is None:
+        fields = segment.fields
+        raw = fields[field] if field < len(fields) else ""
+        if not raw:
+            return _NOTHING
+        marks = segment.delimiters
+        if raw.isalnum():
+            cells = [[raw]]
+        elif segment.plain and marks.repetition not in raw:
+            cells = [list(map(_strip, raw.split(marks.component, COMPONENT_LIMIT)))]
+        else:
+            cells = _split(raw, marks)
+        if len(raw) < _LARGE:  # the pieces of a scanned document must not lie beside it
+            segment.cells[field] = cells
+    return cells
+
+
+_NOTHING: list[list[str]] = []
+_strip = str.strip
+
+
+def _split(raw: str, marks: Delimiters) -> list[list[str]]:
+    if marks.repetition in raw:
+        return [_components(repetition, marks) for repetition in raw.split(marks.repetition, REPETITION_LIMIT)]
+    return [_components(raw, marks)]
+
+
+def _components(raw: str, marks: Delimiters) -> list[str]:
+    parts = raw.split(marks.component, COMPONENT_LIMIT)
+    if marks.subcomponent in raw:
+        parts = [part.partition(marks.subcomponent)[0] for part in parts]
+    if marks.escape in raw:
+        parts = [unescape(part, marks) for part in parts]
+    return list(map(_strip, parts))
 
 
 def _part(text: str, separator: str, number: int) -> str:

@@ -1,79 +1,50 @@
-"""A draft in its stored form: plain JSON text beside the message, read back when the birth is assigned."""
+"""A kept message read again: the draft it is mapped to, as it was at the door.
+
+Drafts are not stored. The raw bytes are, and a draft follows from them; a message that an older gateway could not place
+is understood as soon as the code that can is there.
+"""
 
 from __future__ import annotations
 
-import datetime as dt
-import json
-from typing import Any
+from typing import TYPE_CHECKING
 
-from gateway.contract.finding import Finding
-from gateway.contract.ports import Attachment, Draft, Effect, Prior
-from gateway.contract.record import BirthRecord
+from gateway.hl7.charset import decode
 from gateway.hl7.location import Location
+from gateway.hl7.message import parse_message
+from gateway.hl7.told import decode_told
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from gateway.contract.facility import FacilityProfile
+    from gateway.contract.ports import Draft, HospitalAdapter
+    from gateway.contract.record import BirthRecord
+    from gateway.hl7.charset import Decoded
 
 
-def dump(draft: Draft) -> str:
-    """Return the stored form of a draft. The record's own provenance carries the places."""
-    rest: dict[str, Any] = {
-        "effect": draft.effect.value,
-        "medical_record": draft.medical_record,
-        "cleared": sorted(draft.cleared),
-        "findings": [
-            {
-                "code": f.code,
-                "place": str(f.place) if f.place else None,
-                "parameters": f.parameters,
-                "severity": f.severity_override,
-            }
-            for f in draft.findings
-        ],
-        "sent_at": draft.sent_at.isoformat() if draft.sent_at else None,
-    }
-    if draft.prior or draft.linked:
-        rest["prior"] = [[pair.old, pair.new] for pair in draft.prior]
-        rest["linked"] = list(draft.linked)
-        rest["concerns"] = list(draft.concerns)
-    if draft.attachments:  # without their bytes, which the raw message has
-        rest["attachments"] = [
-            {
-                "place": str(a.place),
-                "kind": a.kind,
-                "mime": a.mime,
-                "size": a.size,
-                "sha256": a.sha256,
-                "pointer": a.pointer,
-            }
-            for a in draft.attachments
-        ]
-    record = draft.record.model_dump_json() if draft.record else "null"
-    return json.dumps(rest)[:-1] + ', "record": ' + record + "}"
+def read_again(
+    raw: bytes,
+    *,
+    charset: str,
+    facility: FacilityProfile,
+    hospital: HospitalAdapter,
+    received_at: dt.datetime,
+    segment_limit: int,
+) -> Draft:
+    """Return the draft of a kept message. `charset` is what the transport said of its bytes, "" where it said nothing.
+
+    Raises Hl7SyntaxError for what could not be read at the door either.
+    """
+    decoded = decoded_for(facility, raw, decode_told(raw, charset) if charset else decode(raw))
+    message = parse_message(decoded.text.replace("\0", ""), limit=segment_limit)
+    return hospital.draft(message, facility, now=received_at)
 
 
-def load(stored: dict[str, Any]) -> Draft:
-    """Return the draft of a stored form."""
-    record = BirthRecord.model_validate(stored["record"]) if stored["record"] else None
-    return Draft(
-        effect=Effect(stored["effect"]),
-        medical_record=stored["medical_record"],
-        record=record,
-        places=places(record),
-        cleared=frozenset(stored["cleared"]),
-        findings=tuple(
-            Finding(
-                f["code"],
-                Location.parse(f["place"]) if f["place"] else None,
-                f["parameters"],
-                f.get("severity", ""),  # absent in what an older gateway kept
-            )
-            for f in stored["findings"]
-        ),
-        sent_at=dt.datetime.fromisoformat(stored["sent_at"]) if stored["sent_at"] else None,
-        prior=tuple(Prior(old, new) for old, new in stored.get("prior", ())),
-        linked=tuple(stored.get("linked", ())),
-        attachments=tuple(
-            Attachment(**(a | {"place": Location.parse(a["place"])})) for a in stored.get("attachments", ())
-        ),
-    )
+def decoded_for(facility: FacilityProfile, raw: bytes, decoded: Decoded) -> Decoded:
+    """Return the text by the facility's habit, where neither the bytes nor MSH-18 tell the character set."""
+    if decoded.doubtful and facility.charset != "cp1252":
+        return decode(raw, fallback=facility.charset)
+    return decoded
 
 
 def places(record: BirthRecord | None) -> dict[str, Location]:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -21,14 +21,15 @@ from gateway.contract.ports import Effect
 from gateway.errors import MessageNotKeptError, OverloadedError
 from gateway.hl7.location import Location
 from gateway.mllp.commit import NotKept
-from gateway.pipeline.draft import dump
 from gateway.pipeline.verdict import UPDATES, Verdict, in_view_of
+from gateway.store.answers import Letter
 from gateway.store.inbox import Kept, Quarantined, Row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
 
+    from gateway.contract.ports import Draft
     from gateway.observe.metrics import Metrics
     from gateway.pipeline.answer import Answer, Answerer
     from gateway.pipeline.verdict import Judge
@@ -48,13 +49,29 @@ def content_digest(raw: bytes) -> bytes:
     return hashlib.sha256(b"|".join(fields) + rest).digest()
 
 
+def _told(draft: Draft, charset: str) -> str | None:
+    """Return what the store itself must know of a message, as JSON; of most messages nothing."""
+    told: dict[str, Any] = {}
+    if draft.effect is Effect.OBSERVE and draft.sent_at:
+        told["sent_at"] = draft.sent_at.isoformat()
+    if concerns := draft.concerns:
+        told["concerns"] = concerns
+    if charset:
+        told["charset"] = charset
+    return json.dumps(told) if told else None
+
+
 class _Incoming:
     """One message between verdict and commit."""
 
-    __slots__ = ("_answerer", "answer", "asks_about", "effect", "findings", "peer", "raw", "size", "started", "verdict")
+    __slots__ = (
+        "_answerer", "answer", "asks_about", "charset", "effect", "findings", "peer", "raw", "size", "started",
+        "verdict",
+    )  # fmt: skip
 
-    def __init__(self, raw: bytes, peer: str, verdict: Verdict, answerer: Answerer) -> None:
+    def __init__(self, raw: bytes, peer: str, verdict: Verdict, answerer: Answerer, charset: str) -> None:
         self.raw = raw
+        self.charset = charset
         self.size = len(raw)
         self.peer = peer
         self.verdict = verdict
@@ -76,7 +93,7 @@ class _Incoming:
         header, facility = verdict.header, verdict.facility
         if header is None or facility is None or any(f.entry.answer == "reject" for f in self.findings):
             reason = self.findings[0].code if self.findings else "MSH_UNREADABLE"
-            return Quarantined(self.peer, reason, self.raw, answer.accept)
+            return Quarantined(self.peer, reason, self.raw, answer.accept, self._letter(answer))
         draft = verdict.draft if self.effect is not Effect.NONE else None
         return Row(
             facility=facility.code,
@@ -92,9 +109,18 @@ class _Incoming:
             answer_code=answer.code,
             effect=self.effect.value,
             medical_record=draft.medical_record if draft else "",
-            draft=dump(draft) if draft else None,
+            told=_told(draft, self.charset) if draft else None,
             findings=json.dumps([f.as_dict() for f in self.findings]) if self.findings else "[]",
+            deferred=self._letter(answer) if answer.deferred else None,
         )
+
+    def _letter(self, answer: Answer) -> Letter | None:
+        """Return the answer for the sender's listener. Of what is kept, the inbox makes the message id its subject."""
+        header, facility = self.verdict.header, self.verdict.facility
+        if answer.deferred is None or header is None or facility is None:
+            return None
+        said = f"{facility.code}|{header.application_code}|{header.control_id}"
+        return Letter(facility.code, f"rejected {hashlib.sha256(said.encode()).hexdigest()}", *answer.deferred)
 
 
 @dataclass(slots=True)
@@ -162,7 +188,7 @@ class Intake:
         except Exception:  # noqa: BLE001 - one poisoned message must not hurt the others, nor go unanswered
             _log.exception("message.poisoned", bytes=len(raw), peer=peer)
             verdict = Verdict(findings=[Finding("INTERNAL", Location("MSH"))])
-        incoming = _Incoming(raw, peer, verdict, self._answerer)
+        incoming = _Incoming(raw, peer, verdict, self._answerer, charset)
         kept = self._inbox.submit(incoming)
         kept.add_done_callback(lambda done: self._resolve(incoming, done, out, transport))
         return out
@@ -213,7 +239,8 @@ class Intake:
         assert answer is not None  # noqa: S101 - row() was called before the commit
         before, row = kept.before, kept.row
         if before is None:
-            self._log(incoming, answer.code, transport, message_id=kept.message_id)
+            note = "application answer deferred" if answer.deferred else None
+            self._log(incoming, answer.code, transport, message_id=kept.message_id, note=note)
             if isinstance(row, Quarantined):
                 self._metrics.quarantined.labels(row.reason).inc()
             return answer.frames

@@ -20,6 +20,7 @@ from gateway.hl7.header import Header, read_header, salvage_header
 from gateway.hl7.location import Location
 from gateway.hl7.message import REPETITION_LIMIT, TooManyRepetitionsError, parse_message
 from gateway.hl7.told import decode_told
+from gateway.pipeline.draft import decoded_for
 from gateway.verify.content import judge
 from gateway.verify.envelope import check_envelope
 from gateway.verify.policy import load_policy
@@ -39,8 +40,9 @@ UPDATES = tuple(effect for effect in Effect if effect not in (Effect.NONE, Effec
 _PID_3 = Location("PID", 1, 3)
 _MSH_7, _MSH_18 = Location("MSH", 1, 7), Location("MSH", 1, 18)
 _SKEW = dt.timedelta(minutes=10)  # a message from the future (domain A.3, F 110)
-# Two babies in one message: which of them each segment is about is not said (domain F 109).
-_OPENS_NOTHING = frozenset({"SEGMENT_EXTRA"})
+# Two babies in one message: which of them each segment is about is not said (domain F 109). A number that is cut off
+# may be another baby's.
+_OPENS_NOTHING = frozenset({"SEGMENT_EXTRA", "RECORD_NUMBER_CUT"})
 _MOST_FINDINGS = 50  # an answer must not be many times its message
 _YOUNG_DAYS = 60  # the term of registration (domain B.7)
 
@@ -92,7 +94,6 @@ class Judge:
         self._test_messages = test_messages
         self._require_form = require_form
         self._segment_limit = segment_limit
-        self._policy = load_policy()
 
     def evaluate(
         self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] = frozenset(), charset: str = ""
@@ -114,8 +115,8 @@ class Judge:
             return verdict
         header = verdict.header = read_header(message)
         facility = verdict.facility = self._facilities.get(header.facility_code)
-        if facility and decoded.doubtful and facility.charset != "cp1252":
-            decoded = decode(raw, fallback=facility.charset)
+        if facility and decoded.doubtful and (other := decoded_for(facility, raw, decoded)) is not decoded:
+            decoded = other
             message, verdict.codec = self._lexed(decoded.text), decoded.codec
         verdict.findings += check_envelope(header, test_messages=self._test_messages)
         verdict.findings += check_sender(header, facility, peer=peer, certificate_names=certificate_names)
@@ -135,14 +136,14 @@ class Judge:
         if draft.effect is Effect.NONE:
             return
         verdict.draft = draft
-        verdict.findings += check_structure(message, verdict.header, self._policy)[:_MOST_FINDINGS]
+        verdict.findings += check_structure(message, verdict.header, load_policy(facility.policy))[:_MOST_FINDINGS]
         if draft.sent_at is not None and draft.sent_at > now + _SKEW:
             verdict.findings.append(Finding("CLOCK_SKEW", _MSH_7))
         if not draft.medical_record:
             verdict.findings.append(Finding("MEDICAL_RECORD_MISSING", _PID_3))
-        elif draft.record is not None and draft.effect is not Effect.CANCEL:
+        elif draft.values is not None and draft.effect is not Effect.CANCEL:
             judgement = judge(
-                draft.record,
+                draft.values,
                 draft.places,
                 facility=facility,
                 now=now,

@@ -20,7 +20,7 @@ class Around:
 _AROUND = """
 SELECT old AS one, new AS other, true AS alias FROM aliases WHERE facility = $1 AND (old = ANY($2) OR new = ANY($2))
 UNION ALL
-SELECT m.medical_record, number, false FROM messages m, json_array_elements_text(m.draft -> 'concerns') AS number
+SELECT m.medical_record, number, false FROM messages m, json_array_elements_text(m.told -> 'concerns') AS number
 WHERE m.facility = $1 AND m.assigned_at IS NULL AND m.effect IN ('merge', 'renumber', 'link', 'unlink')
   AND (m.medical_record = ANY($2) OR number = ANY($2))
 """

@@ -18,6 +18,7 @@ import structlog
 
 from gateway.contract.ports import PATIENT
 from gateway.errors import MessageNotKeptError, OverloadedError, StoreUnavailableError
+from gateway.store import answers
 from gateway.store.database import UNAVAILABLE, as_unavailable, connect
 from gateway.store.queue import CHANNEL
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from gateway.config import Limits
+    from gateway.store.answers import Letter
 
 _log = structlog.get_logger()
 _RECONNECT_PAUSE_S = 0.25
@@ -53,8 +55,9 @@ class Row:
     answer_code: str
     effect: str
     medical_record: str
-    draft: str | None
+    told: str | None
     findings: str
+    deferred: Letter | None = None  # an application answer for the sender's listener, its subject still open
 
     @property
     def key(self) -> Key:
@@ -70,6 +73,7 @@ class Quarantined:
     reason: str
     raw: bytes
     answer: bytes
+    deferred: Letter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ class Stored:
     content_digest: bytes
     answer: bytes
     application_answer: bytes | None
+    message_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +118,11 @@ class _Waiting:
 _INSERT = f"""
 WITH kept AS (
     INSERT INTO messages (facility, application, control_id, event, peer, raw, digest, content_digest, answer,
-                          application_answer, answer_code, effect, medical_record, draft, findings)
+                          application_answer, answer_code, effect, medical_record, told, findings)
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[],
                          $8::bytea[], $9::bytea[], $10::bytea[], $11::text[], $12::text[], $13::text[], $14::json[],
                          $15::json[])
-    ON CONFLICT (facility, application, control_id) DO NOTHING
+    ON CONFLICT (control_id, facility, application) DO NOTHING
     RETURNING id, facility, application, control_id, effect
 ), first_task AS (
     INSERT INTO tasks (kind, message_id) SELECT 'assign', id FROM kept WHERE effect <> 'none'
@@ -149,7 +154,7 @@ WHERE b.id IS NOT NULL OR EXISTS (
 _NO_NOTICE = ("none", *(effect.value for effect in PATIENT))
 _FIELDS = (
     "facility", "application", "control_id", "event", "peer", "raw", "digest", "content_digest", "answer",
-    "application_answer", "answer_code", "effect", "medical_record", "draft", "findings",
+    "application_answer", "answer_code", "effect", "medical_record", "told", "findings",
 )  # fmt: skip
 
 
@@ -277,13 +282,19 @@ class Inbox:
         rows = _rows(batch, known)
         fresh = _first_of_each_key(rows)
         refused = [row for row in rows if isinstance(row, Quarantined)]
-        if refused:
+        deferring = any(row.deferred for row in rows)
+        if refused or deferring:
             async with connection.transaction():
-                await self._quarantine(connection, refused)
+                if refused:
+                    await self._quarantine(connection, refused)
                 ids = await _insert(connection, fresh)
+                if deferring:
+                    await answers.keep(connection, _letters(rows, fresh, ids))
         else:
             ids = await _insert(connection, fresh)
         before = await _stored(connection, [r for r in rows if isinstance(r, Row)], ids)
+        if deferring and before:
+            await answers.send_again(connection, _asked_again(rows, before))
         _settle(batch, rows, fresh, ids, before)
 
     async def _quarantine(self, connection: asyncpg.Connection, refused: list[Quarantined]) -> None:
@@ -346,10 +357,29 @@ async def _stored(connection: asyncpg.Connection, rows: list[Row], ids: dict[Key
     found = await connection.fetch(_STORED, *([key[i] for key in missing] for i in range(3)))
     return {
         (r["facility"], r["application"], r["control_id"]): Stored(
-            r["digest"], r["content_digest"], r["answer"], r["application_answer"]
+            r["digest"], r["content_digest"], r["answer"], r["application_answer"], r["id"]
         )
         for r in found
     }
+
+
+def _letters(rows: Sequence[Row | Quarantined], fresh: dict[Key, Row], ids: dict[Key, int]) -> list[Letter]:
+    """Return the deferred answers of what is kept now, in the order it came; a repeat has its own already."""
+    letters = []
+    for row in rows:
+        if row.deferred is None:
+            continue
+        if isinstance(row, Quarantined):
+            letters.append(row.deferred)
+        elif fresh[row.key] is row and row.key in ids:
+            letters.append(row.deferred._replace(subject=str(ids[row.key])))
+    return letters
+
+
+def _asked_again(rows: Sequence[Row | Quarantined], before: dict[Key, Stored]) -> set[int]:
+    """Return the messages whose repeat tells that their sender misses the deferred answer."""
+    repeated = ((row, before.get(row.key)) for row in rows if isinstance(row, Row) and row.deferred)
+    return {was.message_id for row, was in repeated if was and row.content_digest == was.content_digest}
 
 
 def _settle(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A kept message that has an effect on a birth. `draft` is the stored form (pipeline.draft)."""
+    """A kept message that has an effect on a birth. `charset` is what its transport said of the bytes, mostly ""."""
 
     id: int
     facility: str
@@ -22,7 +22,7 @@ class Kept:
     event: str
     effect: str
     medical_record: str
-    draft: dict[str, Any]
+    charset: str
     received_at: dt.datetime
 
 
@@ -37,7 +37,8 @@ async def baby_of(connection: Connection, message_id: int) -> tuple[str, str]:
 async def unassigned(connection: Connection, facility: str, *medical_records: str) -> list[Kept]:
     """Return the messages under some record numbers that wait to be assigned, in the order they were kept."""
     rows = await connection.fetch(
-        """SELECT id, facility, control_id, event, effect, medical_record, draft, received_at FROM messages
+        """SELECT id, facility, control_id, event, effect, medical_record, coalesce(told ->> 'charset', ''), received_at
+           FROM messages
            WHERE facility = $1 AND medical_record = ANY($2) AND assigned_at IS NULL AND effect <> 'none'
            ORDER BY id FOR UPDATE""",
         facility,
@@ -85,7 +86,7 @@ async def hand_over(connection: Connection, *, old: uuid.UUID, new: uuid.UUID) -
 async def observed_at(connection: Connection, birth_id: uuid.UUID) -> dt.datetime | None:
     """Return when the newest results that were applied to a birth had been sent."""
     newest: dt.datetime | None = await connection.fetchval(
-        """SELECT max((draft ->> 'sent_at')::timestamptz) FROM messages
+        """SELECT max((told ->> 'sent_at')::timestamptz) FROM messages
            WHERE birth_id = $1 AND effect = 'observe' AND assigned_at IS NOT NULL""",
         birth_id,
     )
@@ -98,3 +99,23 @@ async def origin(connection: Connection, message_id: int) -> tuple[bytes, str]:
     if row is None:
         raise LookupError("no such message")
     return row["raw"], row["control_id"]
+
+
+async def verdicts(connection: Connection, birth_id: uuid.UUID) -> list[dict[str, Any]]:
+    """Return what was answered to each message of a birth, oldest first: codes, never the message."""
+    rows = await connection.fetch(
+        """SELECT control_id, event, received_at, answer_code, effect, findings FROM messages
+           WHERE birth_id = $1 ORDER BY id""",
+        birth_id,
+    )
+    return [
+        {
+            "control_id": row["control_id"],
+            "event": row["event"],
+            "received_at": row["received_at"].isoformat(timespec="seconds"),
+            "answer": row["answer_code"],
+            "effect": row["effect"],
+            "findings": row["findings"],
+        }
+        for row in rows
+    ]

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import State, judged_state
-from gateway.contract.record import BirthRecord, Event, Parent, PluralityKind, Sex, Variant
+from gateway.contract.record import Event, PluralityKind, Sex, Variant
 from gateway.hl7.location import Location
-from gateway.verify.form import is_known, missing_items
+from gateway.verify.form import missing_items
 from gateway.verify.names import check_name
 from gateway.verify.nik import LENGTH, age_on, birth_date_of, check_nik, clean_nik
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from gateway.contract.facility import FacilityProfile
+    from gateway.contract.record import BirthRecord
 
 BIRTH_TERM = dt.timedelta(days=60)
 STILLBIRTH_TERM = dt.timedelta(days=30)
@@ -48,6 +50,9 @@ _EXPECTED = {
     "form": Location("ZKL", 1),
 }
 _SEVERITIES = "EWI"
+_IDENTITY = {
+    parent: [f"{parent}.{field}" for field in ("name", "nik", "travel_document")] for parent in ("mother", "father")
+}
 
 
 @dataclass(frozen=True)
@@ -58,23 +63,46 @@ class Judgement:
     state: State
 
 
-@dataclass(frozen=True, slots=True)
+_NOTHING_WRONG = Judgement((), judged_state(set()))
+
+
 class _Case:
-    record: BirthRecord
-    places: Mapping[str, Location]
-    facility: FacilityProfile
-    now: dt.datetime
-    require_form: bool
+    """One birth under judgement: its values by path, where they came from, and when and where it is judged."""
+
+    __slots__ = ("facility", "live", "now", "places", "require_form", "today", "values", "zone")
+
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        places: Mapping[str, Location],
+        facility: FacilityProfile,
+        now: dt.datetime,
+        *,
+        require_form: bool,
+    ) -> None:
+        self.values = values
+        self.places = places
+        self.facility = facility
+        self.now = now
+        self.require_form = require_form
+        self.zone = ZoneInfo(facility.time_zone)
+        # The calendar day at the place of birth (B.7).
+        self.today = now.astimezone(self.zone).date()
+        # Whether a living child was born: a stillborn one has no name, NIK or akta (F 73).
+        self.live = values.get("event") is not Event.STILLBIRTH
 
     @property
-    def today(self) -> dt.date:
-        """The calendar day at the place of birth (B.7)."""
-        return self.now.astimezone(ZoneInfo(self.facility.time_zone)).date()
+    def abandoned(self) -> bool:
+        """Whether PID-31 says that nobody knows the parents, and nothing else does (F 83)."""
+        return (
+            self.values.get("variant") is Variant.NO_PARENTS
+            and not any(path.startswith("mother.") for path in self.values)
+            and not self.is_known("father")
+        )
 
-    @property
-    def live(self) -> bool:
-        """Whether a living child was born: a stillborn one has no name, NIK or akta (F 73)."""
-        return self.record.event is Event.LIVE_BIRTH
+    def is_known(self, parent: str) -> bool:
+        """Tell whether there is a parent one could name or look up."""
+        return any(self.values.get(path) for path in _IDENTITY[parent])
 
     def found(self, code: str, path: str, **parameters: str) -> Finding:
         """Return a finding at the place a path came from, or should have come from."""
@@ -82,7 +110,7 @@ class _Case:
 
 
 def judge(
-    record: BirthRecord,
+    values: Mapping[str, Any],
     places: Mapping[str, Location],
     *,
     facility: FacilityProfile,
@@ -90,11 +118,19 @@ def judge(
     require_form: bool,
     adapter_findings: Iterable[Finding] = (),
 ) -> Judgement:
-    """Judge a record. Findings of the adapter count too; a code is told once, where the rules agree with it."""
-    case = _Case(record, places, facility, now, require_form)
+    """Judge the values of a record by path (contract.revision.leaves_of, contract.ports.Draft).
+
+    Findings of the adapter count too; a code is told once, where the rules agree with it.
+    """
+    case = _Case(values, places, facility, now, require_form=require_form)
     found: dict[str, Finding] = {}
-    for finding in (*adapter_findings, *(f for rule in _RULES for f in rule(case))):
+    for finding in adapter_findings:
         found.setdefault(finding.code, finding)
+    for rule in _RULES:
+        for finding in rule(case):
+            found.setdefault(finding.code, finding)
+    if not found:
+        return _NOTHING_WRONG
     ordered = sorted(found.values(), key=lambda finding: _SEVERITIES.find(finding.severity))
     holds = {finding.entry.hold for finding in ordered if finding.entry.hold}
     return Judgement(tuple(ordered), judged_state(holds))
@@ -105,12 +141,15 @@ def deadline(record: BirthRecord, now: dt.datetime) -> dt.date | None:
 
     None without a credible birth date (one after `now` is none) and below 28 weeks, where nothing is registered (F 74).
     """
-    born = record.child.born_on
+    child = record.child
+    return _last_day(child.born_on, child.gestation_weeks, now, live=record.event is Event.LIVE_BIRTH)
+
+
+def _last_day(born: dt.date | None, weeks: int | None, now: dt.datetime, *, live: bool) -> dt.date | None:
     if born is None or born > now.date() + dt.timedelta(days=1):
         return None
-    if record.event is Event.LIVE_BIRTH:
+    if live:
         return born + BIRTH_TERM
-    weeks = record.child.gestation_weeks
     return None if weeks is not None and weeks < _VIABLE_WEEKS else born + STILLBIRTH_TERM
 
 
@@ -118,11 +157,10 @@ def _event(case: _Case) -> Iterator[Finding]:
     """F 73-75: from 28 weeks on a stillbirth is registered, before it is not; unknown, or alive, is for a person."""
     if case.live:
         return
-    child = case.record.child
-    for path in ("apgar_1", "apgar_5", "apgar_10"):
-        if getattr(child, path):
-            yield case.found("STILLBIRTH_CONTRADICTION", f"child.{path}")
-    weeks = child.gestation_weeks
+    for path in ("child.apgar_1", "child.apgar_5", "child.apgar_10"):
+        if case.values.get(path):
+            yield case.found("STILLBIRTH_CONTRADICTION", path)
+    weeks = case.values.get("child.gestation_weeks")
     if weeks is None:
         yield case.found("GESTATION_UNKNOWN", "child.gestation_weeks")
     else:
@@ -133,115 +171,119 @@ def _event(case: _Case) -> Iterator[Finding]:
 
 def _moment(case: _Case) -> Iterator[Finding]:
     """F 66-71: the day and time of birth."""
-    child = case.record.child
-    if child.born_on is None:
+    born, offset = case.values.get("child.born_on"), case.values.get("child.utc_offset")
+    if born is None:
         yield case.found("BIRTH_DATE", "child.born_on")
         return
-    if case.live and child.born_at is None:
+    if case.live and "child.born_at" not in case.values:
         yield case.found("BIRTH_TIME", "child.born_at")
-    if _is_future(case):
+    if _is_future(case, born, offset):
         yield case.found("BIRTH_FUTURE", "child.born_on")
-    last = deadline(case.record, case.now)
+    last = _last_day(born, case.values.get("child.gestation_weeks"), case.now, live=case.live)
     if last and case.today > last:
-        yield case.found("BIRTH_LATE", "child.born_on", days=str((case.today - child.born_on).days))
-    at = dt.datetime.combine(child.born_on, dt.time(12), ZoneInfo(case.facility.time_zone))
-    if child.utc_offset and child.utc_offset.replace(":", "") != f"{at:%z}"[:5]:
-        yield case.found("BIRTH_OFFSET", "child.utc_offset", offset=child.utc_offset)
+        yield case.found("BIRTH_LATE", "child.born_on", days=str((case.today - born).days))
+    if offset and offset != _offset_on(case.zone, born):
+        yield case.found("BIRTH_OFFSET", "child.utc_offset", offset=offset)
 
 
-def _is_future(case: _Case) -> bool:
-    child = case.record.child
-    if child.born_on is None:
-        return False
-    if child.born_at is None or child.utc_offset is None:
-        return child.born_on > case.today
-    hours, minutes = int(child.utc_offset[1:3]), int(child.utc_offset[4:6])
-    offset = dt.timedelta(hours=hours, minutes=minutes) * (-1 if child.utc_offset[0] == "-" else 1)
-    wall = dt.datetime.combine(child.born_on, dt.time(int(child.born_at[:2]), int(child.born_at[3:])), dt.UTC)
-    return wall - offset > case.now + _CLOCK_TOLERANCE
+@lru_cache(maxsize=512)
+def _offset_on(zone: ZoneInfo, day: dt.date) -> str:
+    """Return a zone's offset at noon of a day, as records write it."""
+    text = dt.datetime.combine(day, dt.time(12), zone).strftime("%z")
+    return f"{text[:3]}:{text[3:5]}"
+
+
+def _is_future(case: _Case, born: dt.date, offset: str | None) -> bool:
+    at = case.values.get("child.born_at")
+    if at is None or offset is None:
+        return born > case.today
+    minutes = int(offset[1:3]) * 60 + int(offset[4:6])
+    wall = dt.datetime(born.year, born.month, born.day, int(at[:2]), int(at[3:]), tzinfo=dt.UTC)
+    return wall - dt.timedelta(minutes=-minutes if offset[0] == "-" else minutes) > case.now + _CLOCK_TOLERANCE
 
 
 def _sex(case: _Case) -> Iterator[Finding]:
     """F 78: the form knows two; anything else is the office's decision."""
-    if case.live and case.record.child.sex is None:
+    if case.live and "child.sex" not in case.values:
         yield case.found("SEX_UNKNOWN", "child.sex")
 
 
 def _order(case: _Case) -> Iterator[Finding]:
     """F 4: of a multiple birth the order must be known, and must lie within the set."""
-    child = case.record.child
-    if not case.live or child.plurality in (None, PluralityKind.SINGLE):
+    plurality = case.values.get("child.plurality")
+    if not case.live or plurality in (None, PluralityKind.SINGLE):
         return
-    limit = child.plurality if child.plurality is not PluralityKind.OTHER else 10
-    if child.birth_order is None or child.birth_order > limit:
+    limit = plurality if plurality is not PluralityKind.OTHER else 10
+    order = case.values.get("child.birth_order")
+    if order is None or order > limit:
         yield case.found("BIRTH_ORDER", "child.birth_order")
+
+
+_MEASURES = (
+    ("WEIGHT_RANGE", "child.weight_g", _GRAMS),
+    ("LENGTH_RANGE", "child.length_cm", _CENTIMETRES),
+    ("GESTATION_RANGE", "child.gestation_weeks", _WEEKS),
+)
 
 
 def _measures(case: _Case) -> Iterator[Finding]:
     """B.5: what is out of the ordinary is said, not stopped."""
-    child = case.record.child
-    for code, path, value, (low, high) in (
-        ("WEIGHT_RANGE", "child.weight_g", child.weight_g, _GRAMS),
-        ("LENGTH_RANGE", "child.length_cm", child.length_cm, _CENTIMETRES),
-        ("GESTATION_RANGE", "child.gestation_weeks", child.gestation_weeks, _WEEKS),
-    ):
+    for code, path, (low, high) in _MEASURES:
+        value = case.values.get(path)
         if value is not None and not low <= value <= high and (case.live or code == "WEIGHT_RANGE"):
             yield case.found(code, path)
 
 
 def _name(case: _Case) -> Iterator[Finding]:
     """B.8, F 26-33."""
-    record = case.record
+    values = case.values
     if not case.live:
         return
-    if record.child.name is None:
+    name = values.get("child.name")
+    if name is None:
         yield case.found("NAME_MISSING", "child.name")
         return
-    parents = [p.name.reveal() for p in (record.mother, record.father) if p and p.name]
-    name, sent = record.child.name.reveal(), record.child.name_as_sent
-    for code in check_name(name, as_sent=sent.reveal() if sent else "", parents=parents):
+    parents = [found for path in ("mother.name", "father.name") if (found := values.get(path))]
+    for code in check_name(name, as_sent=values.get("child.name_as_sent") or "", parents=parents):
         parameters = {"count": str(len(name))} if code == "LENGTH" else {}
         yield case.found(f"NAME_{code}", "child.name", **parameters)
 
 
 def _mother(case: _Case) -> Iterator[Finding]:
     """F 34-45, 54-56, 60, 83."""
-    mother = case.record.mother
-    if not is_known(mother) or mother is None:
-        abandoned = case.record.variant is Variant.NO_PARENTS
-        yield case.found("FOUNDLING", "variant") if abandoned else case.found("MOTHER_MISSING", "mother")
+    if not case.is_known("mother"):
+        yield case.found("FOUNDLING", "variant") if case.abandoned else case.found("MOTHER_MISSING", "mother")
         return
-    if mother.name is None:
+    if "mother.name" not in case.values:
         yield case.found("MOTHER_NAME_MISSING", "mother.name")
-    yield from _parent(case, "mother", mother, Sex.FEMALE)
-    yield from _mother_age(case, mother)
+    yield from _parent(case, "mother", Sex.FEMALE)
+    yield from _mother_age(case)
     yield from _domicile(case)
 
 
 def _father(case: _Case) -> Iterator[Finding]:
     """F 36, 48-50, 57. A birth without a father is complete (F 48)."""
-    father = case.record.father
-    if not is_known(father) or father is None:
-        if case.live and case.record.variant is not Variant.NO_PARENTS:
-            yield case.found("NO_FATHER", "father")
-        return
-    yield from _parent(case, "father", father, Sex.MALE)
+    if case.is_known("father"):
+        yield from _parent(case, "father", Sex.MALE)
+    elif case.live and not case.abandoned:
+        yield case.found("NO_FATHER", "father")
 
 
-def _parent(case: _Case, role: str, parent: Parent, sex: Sex) -> Iterator[Finding]:
+def _parent(case: _Case, role: str, sex: Sex) -> Iterator[Finding]:
     """Check the NIK by the role's sex: what NK1-15 says of it does not help a father's number in the mother's place."""
-    prefix, path = role.upper(), f"{role}.nik"
-    if parent.citizenship == "WNA":
+    prefix, path, values = role.upper(), f"{role}.nik", case.values
+    foreign = values.get(f"{role}.citizenship") == "WNA"
+    if foreign:
         yield case.found(f"{prefix}_FOREIGN", f"{role}.citizenship")
-    if parent.nik is None:
-        if parent.citizenship != "WNA":
+    number = values.get(path)
+    if number is None:
+        if not foreign:
             yield case.found(f"{prefix}_NIK_MISSING", path)
         return
-    number = parent.nik.reveal()
-    if _is_family_card(case, parent, number):
+    if clean_nik(number) in (values.get(f"{role}.family_card"), values.get("family_card")):
         problems = ["FORMAT"]  # F 42: the digits of a KK are no birth date, so that only this is said
     else:
-        problems = check_nik(number, sex=sex, born_on=parent.born_on, today=case.today)
+        problems = check_nik(number, sex=sex, born_on=values.get(f"{role}.born_on"), today=case.today)
     for code in problems:
         yield case.found(f"{prefix}_NIK_{code}", path, **_counted(code, number))
 
@@ -250,34 +292,24 @@ def _counted(code: str, number: str) -> dict[str, str]:
     return {"count": str(len(clean_nik(number)))} if code == "LENGTH" else {}
 
 
-def _is_family_card(case: _Case, parent: Parent, number: str) -> bool:
-    cards = {card.reveal() for card in (parent.family_card, case.record.family_card) if card}
-    return clean_nik(number) in cards
-
-
-def _mother_age(case: _Case, mother: Parent) -> Iterator[Finding]:
+def _mother_age(case: _Case) -> Iterator[Finding]:
     """F 54, 55: very young (no KTP, child protection) or beyond belief: a person looks."""
-    day = case.record.child.born_on or case.today
-    born = mother.born_on or (birth_date_of(mother.nik.reveal(), today=case.today) if mother.nik else None)
+    day = case.values.get("child.born_on") or case.today
+    told, nik = case.values.get("mother.born_on"), case.values.get("mother.nik")
+    born = told or (birth_date_of(nik, today=case.today) if nik else None)
     if born and not _MOTHER_AGE[0] <= age_on(born, day) <= _MOTHER_AGE[1]:
-        yield case.found("MOTHER_AGE", "mother.born_on" if mother.born_on else "mother.nik")
+        yield case.found("MOTHER_AGE", "mother.born_on" if told else "mother.nik")
 
 
 def _domicile(case: _Case) -> Iterator[Finding]:
     """F 60: by the family card, else by the village of residence; a NIK keeps the prefix of its first issue."""
-    record = case.record
-    cards = (
-        ("mother.family_card", record.mother.family_card if record.mother else None),
-        ("family_card", record.family_card),
-    )
-    for path, card in cards:
-        number = clean_nik(card.reveal()) if card else ""
+    for path in ("mother.family_card", "family_card"):
+        number = clean_nik(case.values.get(path) or "")
         if len(number) == LENGTH and number.isascii() and number.isdigit():
             region, source = number[:_REGION], path
             break
     else:
-        region = ((record.residence.village if record.residence else None) or "")[:_REGION]
-        source = "residence.village"
+        region, source = (case.values.get("residence.village") or "")[:_REGION], "residence.village"
     if region and region != case.facility.region:
         yield case.found("MOTHER_OTHER_KABUPATEN", source)
 
@@ -286,7 +318,7 @@ def _form(case: _Case) -> Iterator[Finding]:
     """F 88, B.6: what HL7 alone cannot bring. Texts name what is missing, in both languages."""
     if not (case.require_form and case.live):
         return
-    missing = missing_items(case.record, today=case.today)
+    missing = missing_items(case.values, today=case.today)
     if missing:
         parameters = {"missing": ", ".join(m[0] for m in missing), "missing_en": ", ".join(m[1] for m in missing)}
         yield case.found("FORM_INCOMPLETE", "form", **parameters)

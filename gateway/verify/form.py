@@ -2,46 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.verify.nik import age_on, birth_date_of
 
 if TYPE_CHECKING:
     import datetime as dt
-
-    from gateway.contract.record import BirthRecord, Parent, Participant
+    from collections.abc import Mapping
 
 _WITNESS_AGE = 21
 _WITNESSES = 2
 
 
-def missing_items(record: BirthRecord, *, today: dt.date) -> list[tuple[str, str]]:
-    """Return what is missing, in Indonesian and English. Proof of marriage is asked only where a father is named."""
+def missing_items(values: Mapping[str, Any], *, today: dt.date) -> list[tuple[str, str]]:
+    """Return what is missing of a record, given as values by path, in Indonesian and English.
+
+    Proof of marriage is asked only where a father is named.
+    """
     missing = []
-    if record.reporter is None or not _is_identified(record.reporter):
+    if not _is_identified(values, "reporter"):
         missing.append(("pelapor", "reporter"))
-    if not _are_witnesses(record, today):
+    if not _are_witnesses(values, today):
         missing.append(("dua saksi", "two witnesses"))
-    if is_known(record.father) and not _is_proof(record):
+    if any(values.get(f"father.{field}") for field in ("name", "nik", "travel_document")) and not _is_proof(values):
         missing.append(("bukti nikah", "marriage proof"))
     return missing
 
 
-def is_known(parent: Parent | None) -> bool:
-    """Tell whether there is a parent one could name or look up."""
-    return parent is not None and bool(parent.name or parent.nik or parent.travel_document)
-
-
-def _is_identified(person: Participant) -> bool:
+def _is_identified(values: Mapping[str, Any], person: str) -> bool:
     """Tell whether a name and a NIK are there; of a foreigner, who has none, the name must do."""
-    return bool(person.name and (person.nik or person.citizenship == "WNA"))
+    if not values.get(f"{person}.name"):
+        return False
+    return bool(values.get(f"{person}.nik")) or values.get(f"{person}.citizenship") == "WNA"
 
 
-def _are_witnesses(record: BirthRecord, today: dt.date) -> bool:
+def _are_witnesses(values: Mapping[str, Any], today: dt.date) -> bool:
     """Tell whether there are two identified people: not the same, no parent, of age as far as the NIK tells."""
-    people = [w for w in record.witnesses if _is_identified(w)]
-    numbers = [w.nik.reveal() for w in people if w.nik]
-    parents = {p.nik.reveal() for p in (record.mother, record.father) if p and p.nik}
+    people = [w for w in ("witnesses.0", "witnesses.1") if _is_identified(values, w)]
+    numbers = [number for w in people if (number := values.get(f"{w}.nik"))]
+    parents = {values.get("mother.nik"), values.get("father.nik")}
     if len(people) < _WITNESSES or len(set(numbers)) < len(numbers) or parents & set(numbers):
         return False
     # Of two possible centuries the later one: a child must not pass as one of a hundred.
@@ -49,6 +48,6 @@ def _are_witnesses(record: BirthRecord, today: dt.date) -> bool:
     return all(born is None or age_on(born, today) >= _WITNESS_AGE for born in births)
 
 
-def _is_proof(record: BirthRecord) -> bool:
-    marriage = record.marriage
-    return marriage is not None and (marriage.status != "TERCATAT" or bool(marriage.number))
+def _is_proof(values: Mapping[str, Any]) -> bool:
+    status = values.get("marriage.status")
+    return status is not None and (status != "TERCATAT" or bool(values.get("marriage.number")))

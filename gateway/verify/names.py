@@ -24,6 +24,8 @@ _BEHIND_DOTTED = _BEHIND | {"SE", "ST", "SAG", "SIP", "MM", "MH", "MT", "MA", "B
 _ABBREVIATIONS = frozenset({"MUH", "MUHD", "MOH", "MOCH", "MOHD", "MHD", "MD", "ABD", "ABDL"})
 # I is a word: I GEDE, I KETUT (F 33).
 _ONE_LETTER_WORDS = frozenset({"I"})
+_PLAIN = re.compile(r"[A-Z]{2,}(?: [A-Z]{2,})+")
+_ODD = _BEFORE | _BEHIND_DOTTED | _ABBREVIATIONS
 # UTF-8 read as Windows-1252 or Latin-1: "Ã«" for "ë", "â€™" for an apostrophe (F 105).
 _MOJIBAKE = re.compile("[ÃÂ][\u0080-\u00bf‚ƒ„…†‡ˆ‰‹‘’“”•–—˜™›]|[Ââ]€")
 
@@ -36,13 +38,22 @@ def check_name(name: str, *, as_sent: str = "", parents: Iterable[str] = ()) -> 
     name = normalise_name(name)
     if not any(c.isalpha() for c in name):
         return ["UNREADABLE"] if REPLACEMENT in name else ["MISSING"]
-    if REPLACEMENT in name or REPLACEMENT in as_sent or _MOJIBAKE.search(f"{name} {as_sent}"):
+    if not (name.isascii() and as_sent.isascii()) and _is_unreadable(f"{name} {as_sent}"):
         return ["UNREADABLE"]
     if is_placeholder(name):
         return ["PLACEHOLDER"]
     if name in {normalise_name(parent) for parent in parents}:
         return ["SAME_AS_PARENT"]
-    return [code for code, broken in _rules(name) if broken]
+    return [] if _is_usual(name) else [code for code, broken in _rules(name) if broken]
+
+
+def _is_unreadable(text: str) -> bool:
+    return REPLACEMENT in text or _MOJIBAKE.search(text) is not None
+
+
+def _is_usual(name: str) -> bool:
+    """Words of Latin letters, none a title or an abbreviation: most names, and none of the rules below is theirs."""
+    return _PLAIN.fullmatch(name) is not None and _ODD.isdisjoint(name.split()) and len(name) <= MAX_LENGTH
 
 
 def _rules(name: str) -> list[tuple[str, bool]]:

@@ -22,6 +22,8 @@ _LAST_DAY = 31
 _LONGEST_LIFE = 110
 _NOISE = re.compile(r"[\s.]+")
 _RISING = "01234567890123456789012345"
+_ROWS = [_RISING[start : start + LENGTH] for start in range(10)]
+_FILLERS = frozenset([*_ROWS, *(row[::-1] for row in _ROWS), *(digit * LENGTH for digit in "0123456789")])
 
 
 def check_nik(text: str, *, sex: Sex | None, born_on: dt.date | None, today: dt.date) -> list[str]:
@@ -50,7 +52,7 @@ def check_nik(text: str, *, sex: Sex | None, born_on: dt.date | None, today: dt.
 
 def clean_nik(text: str) -> str:
     """Return the number without blanks and dots."""
-    return _NOISE.sub("", text)
+    return text if text.isdecimal() else _NOISE.sub("", text)
 
 
 def sex_of(text: str) -> Sex | None:
@@ -80,30 +82,29 @@ def age_on(born_on: dt.date, day: dt.date) -> int:
 
 
 def _shape(digits: str) -> list[str]:
-    problems = []
-    if len(digits) != LENGTH:
-        problems.append("LENGTH")
-    if not (digits.isascii() and digits.isdigit()) or _is_filler(digits):
-        problems.append("FORMAT")
-    return problems
+    numeric = digits.isascii() and digits.isdigit()
+    if numeric and len(digits) == LENGTH:
+        return ["FORMAT"] if _is_filler(digits) else []
+    return ["LENGTH"] * (len(digits) != LENGTH) + ["FORMAT"] * (not numeric)
 
 
 def _is_filler(digits: str) -> bool:
     """All the same digit, or keys in a row: typed to get past a form."""
-    return len(digits) == LENGTH and (len(set(digits)) == 1 or digits in _RISING or digits[::-1] in _RISING)
+    return digits in _FILLERS
 
 
 def _dates(digits: str, today: dt.date) -> Iterator[dt.date]:
     """Yield the real days DDMMYY can mean: in a century that is past and not beyond a life (29-02 needs this)."""
-    day = int(digits[6:8])
+    day, month, year = int(digits[6:8]), int(digits[8:10]), int(digits[10:12])
     day -= _WOMEN if day > _WOMEN else 0
     for century in (2000, 1900):
-        try:
-            found = dt.date(century + int(digits[10:12]), int(digits[8:10]), day)
-        except ValueError:
-            continue
-        if found <= today and age_on(found, today) <= _LONGEST_LIFE:
-            yield found
+        if today.year - _LONGEST_LIFE - 1 <= century + year <= today.year:
+            try:
+                found = dt.date(century + year, month, day)
+            except ValueError:
+                continue
+            if found <= today and age_on(found, today) <= _LONGEST_LIFE:
+                yield found
 
 
 def _known(prefix: str) -> bool:

@@ -11,7 +11,7 @@ from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import State
 from gateway.contract.masked import Nik
 from gateway.contract.record import BirthRecord, Event, Parent
-from gateway.contract.revision import apply_draft
+from gateway.contract.revision import apply_draft, leaves_of
 from gateway.verify.content import Judgement, deadline, judge
 from tests.simulators.facilities import CLOCK, MANIFEST, draft_of, facility, message_of, sample
 
@@ -20,9 +20,9 @@ MESSAGES = {m["file"]: m for m in MANIFEST["messages"]}
 
 def verdict(raw: bytes, *, require_form: bool = False, now: dt.datetime = CLOCK) -> Judgement:
     draft = draft_of(raw, now=now)
-    assert draft.record is not None
+    assert draft.values is not None
     return judge(
-        draft.record,
+        draft.values,
         draft.places,
         facility=facility(message_of(raw).value("MSH", 4)),
         now=now,
@@ -36,7 +36,7 @@ def codes(judgement: Judgement) -> set[str]:
 
 
 def judged(record: BirthRecord, *, require_form: bool = False, now: dt.datetime = CLOCK) -> Judgement:
-    return judge(record, {}, facility=facility(), now=now, require_form=require_form)
+    return judge(leaves_of(record, derived=True), {}, facility=facility(), now=now, require_form=require_form)
 
 
 def sample_01(path: str = "", value: Any = None) -> BirthRecord:
@@ -223,7 +223,7 @@ def test_a_stillbirth_is_late_after_thirty_days() -> None:
 def test_adapter_findings_count_and_are_told_once() -> None:
     late = Finding("WEIGHT_RANGE")
     judgement = judge(
-        sample_01("child.weight_g", 32000),
+        leaves_of(sample_01("child.weight_g", 32000), derived=True),
         {},
         facility=facility(),
         now=CLOCK,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import hashlib
-import json
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from adapters.hospital.baseline import BaselineHospital
 from gateway.contract.lifecycle import State
 from gateway.contract.ports import Draft, Effect, Prior
 from gateway.contract.record import Sex
-from gateway.pipeline.draft import dump, load
 from gateway.pipeline.verdict import Judge, Verdict, in_view_of
 from gateway.verify.policy import load_policy
 from tests.simulators.facilities import CLOCK, HOSPITAL, draft_of, facility
@@ -189,7 +187,6 @@ def test_a_merge_of_several_groups_has_a_pair_for_each_and_leaves_out_the_grown(
     draft = draft_of(raw)
     assert prior_of(draft) == [("4712", "4711"), ("5712", "5711"), ("5713", "5711")]
     assert (draft.medical_record, draft.concerns) == ("4711", ("4712", "5711", "5712", "5713"))
-    assert load(json.loads(dump(draft))) == draft
 
 
 def test_a_merge_without_an_old_number_is_an_error() -> None:
@@ -223,7 +220,6 @@ def test_a_link_of_mother_and_newborn_is_about_the_newborn(order: tuple[str, str
 def test_a_link_of_two_newborns_names_both_and_opens_nothing() -> None:
     draft = draft_of(message("A24", BABY, BABY.replace("4711", "4712")))
     assert (draft.effect, draft.medical_record, draft.linked, draft.record) == (Effect.LINK, "4711", ("4712",), None)
-    assert load(json.loads(dump(draft))) == draft
 
 
 @pytest.mark.parametrize(
@@ -296,9 +292,7 @@ def test_a_scanned_letter_is_an_attachment_with_its_type_size_and_digest() -> No
     assert (draft.effect, attachment.mime, attachment.kind) == (Effect.ATTACH, "application/pdf", "SKL")
     assert (attachment.size, attachment.sha256) == (len(PDF), hashlib.sha256(PDF).hexdigest())
     assert attachment.content == PDF
-    (stored,) = load(json.loads(dump(draft))).attachments
-    assert (stored.sha256, stored.content) == (attachment.sha256, b"")
-    assert "JVBERi" not in dump(draft)
+    assert "JVBERi" not in repr(draft)
 
 
 @pytest.mark.parametrize("data", [b"\xff\xd8\xff\xe0 jpeg", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*"])
