@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from gateway.contract.strictness import Change, read_changes
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable
 
 NameOrder = Literal["auto", "full_in_family", "given_family", "family_given"]
-ApplicationAnswer = Literal["none", "same_connection"]
+ApplicationAnswer = Literal["none", "same_connection", "listener"]
 
 _DATE = re.compile(r"\d{8}", re.ASCII)  # how an HL7 time begins that names a day
 
@@ -76,12 +78,23 @@ class FacilityProfile(BaseModel):
         default="pointer", description="how MDM^T02 brings the certificate: RP pointer, ED PDF, or both"
     )
     application_answer: ApplicationAnswer = Field(
-        default="none", description="where the application answer of enhanced mode goes (domain A.5)"
+        default="none",
+        description="where the application answer of enhanced mode goes (domain A.5): nowhere, behind the accept "
+        "answer on its connection, or later as a message of its own to deliver_to",
     )
     update_creates: bool = Field(default=True, description="an A08/A31 for an unknown newborn opens a birth")
     control_id_per_day: bool = Field(
         default=False, description="MSH-10 starts anew each day: it is unique with the day of MSH-7 only"
     )
+    policy: Annotated[tuple[Change, ...], BeforeValidator(read_changes)] = Field(
+        default=(), description='table CHECK = "error|warning|ignore": how strictly it is read (docs/integrators.md)'
+    )
+
+    @model_validator(mode="after")
+    def _answers_have_a_listener(self) -> Self:
+        if self.application_answer == "listener" and not self.deliver_to:
+            raise ValueError('application_answer = "listener" needs deliver_to, the HOST:PORT of that listener')
+        return self
 
     @property
     def display_name(self) -> str:

@@ -1,7 +1,8 @@
 """The answer to a verdict: which acknowledgement code, in which mode, with which problems (domain A.5).
 
-Original mode has one answer. Enhanced mode has an accept answer now, by MSH-15, and an application answer by MSH-16 on
-the same connection only where the facility's profile says that its sender can take it.
+Original mode has one answer. Enhanced mode has an accept answer now, by MSH-15, and an application answer by MSH-16:
+behind it on the same connection, or later at the sender's own listener, only where the facility's profile says that
+its sender can take it there. What is itself an acknowledgement gets no answer but the accept answer it asks for.
 """
 
 from __future__ import annotations
@@ -14,15 +15,20 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from gateway.hl7.ack import Problem, build_acknowledgement, table_0357_text
+from gateway.store import outbound
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Sequence
 
+    from gateway.contract.facility import ApplicationAnswer
     from gateway.contract.finding import Finding
+    from gateway.hl7.header import Header
     from gateway.pipeline.verdict import Verdict
 
 _SILENT = ("", "NE")  # MSH-15 values that want no accept answer
+# Who speaks in another's name gets its answer where it is; that other's listener hears nothing of it.
+_NOT_THE_SENDER = frozenset({"FACILITY_UNKNOWN", "FACILITY_NOT_ALLOWED", "APPLICATION_NOT_ALLOWED"})
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _counter = itertools.count(int.from_bytes(os.urandom(2)))
 
@@ -39,15 +45,19 @@ def new_control_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes out now, and what the log calls it. Both byte strings may be empty: the sender asked for silence."""
+    """What goes out, and what the log calls it. Both byte strings may be empty: the sender asked for silence.
+
+    `deferred` is the application answer that goes to the sender's own listener: its control id and bytes.
+    """
 
     code: str
     accept: bytes
     application: bytes
+    deferred: tuple[str, bytes] | None = None
 
     @property
     def frames(self) -> tuple[bytes, ...]:
-        """The messages to write, in order."""
+        """The messages to write on the sender's connection, in order."""
         return tuple(part for part in (self.accept, self.application) if part)
 
 
@@ -65,50 +75,64 @@ class Answerer:
         failed = any(f.severity == "E" for f in findings)
         result = "R" if rejected else "E" if failed else "A"
         header = verdict.header
-        if header is None or not header.enhanced:
+        if header is None or not (header.enhanced or header.acknowledges):
             code = "A" + result
             return Answer(code, self._build(verdict, code, findings), b"")
-        if rejected:
-            accept = self._build(verdict, "CR", findings) if _wanted(header.accept_ack, success=False) else b""
-            if not accept and header.accept_ack in _SILENT and _wanted(header.application_ack, success=False):
-                return Answer("AR", self._build(verdict, "AR", findings), b"")
-            return Answer("CR", accept, b"")
-        return self._enhanced(verdict, "A" + result, findings)
+        return self._enhanced(verdict, header, result, findings)
 
-    def _enhanced(self, verdict: Verdict, code: str, findings: Sequence[Finding]) -> Answer:
-        header, facility = verdict.header, verdict.facility
-        assert header is not None  # noqa: S101 - enhanced mode was read from it
-        # Where no accept answer will come, the application answer is the only one and belongs here.
-        only_one = header.accept_ack in _SILENT
-        here = only_one or (facility is not None and facility.application_answer == "same_connection")
-        # A sender that takes one answer only would never learn what to mend: then the accept answer tells it (ERR).
-        told = () if here else findings
-        accept = self._build(verdict, "CA", told) if _wanted(header.accept_ack, success=True) else b""
-        application = b""
-        if here and _wanted(header.application_ack, success=code == "AA"):
-            application = self._build(verdict, code, findings)
-        return Answer(code, accept, application)
+    def _enhanced(self, verdict: Verdict, header: Header, result: str, findings: Sequence[Finding]) -> Answer:
+        kept, code = result != "R", "A" + result
+        told = _wanted(header.accept_ack, success=kept)
+        wanted = _wanted(header.application_ack, success=result == "A") and not header.acknowledges
+        # The application answer to what was not kept is for a sender that no CR has told so.
+        channel = _channel(verdict, header, findings) if wanted and (kept or not told) else "none"
+        if not kept and channel == "none":
+            code = "CR" if header.enhanced else code
+            return Answer(code, self._build(verdict, code, findings) if told else b"", b"")
+        # A sender without an application answer would never learn what to mend: then the accept answer tells it (ERR).
+        errors = findings if channel == "none" else ()
+        accept = self._build(verdict, "CA", errors) if told else b""
+        if channel == "listener":
+            control_id = outbound.new_control_id()
+            letter = self._build(verdict, code, findings, control_id=control_id, deferred=True)
+            return Answer(code, accept, b"", (control_id, letter))
+        application = self._build(verdict, code, findings) if channel == "same_connection" else b""
+        return Answer(code, accept, application) if kept else Answer(code, application, b"")
 
     def refuse(self, verdict: Verdict, finding: Finding) -> Answer:
         """Return the answer to a message that was not kept for a reason of ours, or whose control id was reused."""
-        kept_back = finding.entry.answer == "reject"
-        code = "R" if kept_back else "E"
-        mode = "A" if verdict.header is None or verdict.header.accept_ack in _SILENT else "C"
-        return Answer(mode + code, self._build(verdict, mode + code, [finding]), b"")
+        header = verdict.header
+        mode = "A" if header is None or header.accept_ack in _SILENT else "C"
+        code = mode + ("R" if finding.entry.answer == "reject" else "E")
+        if header is not None and header.acknowledges and not _wanted(header.accept_ack, success=False):
+            return Answer(code, b"", b"")
+        return Answer(code, self._build(verdict, code, [finding]), b"")
 
-    def _build(self, verdict: Verdict, code: str, findings: Sequence[Finding]) -> bytes:
+    def _build(
+        self, verdict: Verdict, code: str, findings: Sequence[Finding], *, control_id: str = "", deferred: bool = False
+    ) -> bytes:
         zone = verdict.facility.time_zone if verdict.facility else "Asia/Jakarta"
         return build_acknowledgement(
             verdict.header,
             code=code,
             problems=[problem(f) for f in findings],
-            control_id=new_control_id(),
+            control_id=control_id or new_control_id(),
             now=self.clock().astimezone(ZoneInfo(zone)),
             our_application=self.application,
             our_facility=self.facility,
             codec=verdict.codec,
             text="TEST" if any(f.code == "TEST_MESSAGE" for f in findings) else "",
+            deferred=deferred,
         )
+
+
+def _channel(verdict: Verdict, header: Header, findings: Sequence[Finding]) -> ApplicationAnswer:
+    """Return where a wanted application answer goes. Without an accept answer it is the only one and belongs here."""
+    profile = verdict.facility.application_answer if verdict.facility else "none"
+    nameable = bool(header.control_id.strip())  # later and elsewhere, only MSA-2 tells what it answers
+    if profile == "listener" and nameable and not any(f.code in _NOT_THE_SENDER for f in findings):
+        return "listener"
+    return "same_connection" if header.accept_ack in _SILENT or profile == "same_connection" else "none"
 
 
 def _wanted(flag: str, *, success: bool) -> bool:

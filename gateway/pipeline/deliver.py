@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gateway.store.queue import Task
 
 ANSWER_S = 20.0
+ACCEPTED = ("AA", "CA")
 
 
 async def run(context: Context, task: Task) -> None:
@@ -40,26 +41,33 @@ async def run(context: Context, task: Task) -> None:
             await _note(context, connection, birth, letter, code)
 
 
-async def _send(context: Context, letter: Outbound) -> str:
-    address = context.facility(letter.facility).deliver_to
-    host, _, port = address.rpartition(":")
+def listener_of(context: Context, facility: str) -> Target:
+    """Return where a facility listens. Raises DeliveryRefusedError where it does no more, LookupError."""
+    host, _, port = context.facility(facility).deliver_to.rpartition(":")
     if not host:
         raise DeliveryRefusedError("the facility has no listener (deliver_to) any more")
-    target = Target(host, int(port))
+    return Target(host, int(port))
+
+
+async def _send(context: Context, letter: Outbound) -> str:
+    target = listener_of(context, letter.facility)
     context.breaker.check(target)
     try:
         answer = await context.listeners.exchange(
             target, letter.message, control_id=letter.control_id, timeout=ANSWER_S
         )
-    except DeliveryUnavailableError:
+    except DeliveryUnavailableError as error:
         context.breaker.failed(target)
+        error.outage = context.breaker.outage(target)
+        context.incidents.seen(error.code, letter.facility)
         raise
     context.breaker.answered(target)
+    context.incidents.works(letter.facility)
     try:
         code, _ = acknowledgement(answer)
     except Hl7SyntaxError as error:
         raise DeliveryUnavailableError("the listener's answer is no acknowledgement") from error
-    if code not in ("AA", "CA"):
+    if code not in ACCEPTED:
         async with context.database.connection() as connection:
             await outbound.refused(connection, letter.id, code[:2])
         raise DeliveryRefusedError(f"the hospital's listener answered {code[:2]} to {letter.kind} {letter.control_id}")

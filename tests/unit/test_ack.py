@@ -278,3 +278,36 @@ def test_python_hl7_reads_the_answer() -> None:
 def test_conditions_have_the_texts_of_the_standard() -> None:
     assert table_0357_text(102) == "Data type error"
     assert table_0357_text(999) == table_0357_text(207)
+
+
+# ------------------------------------------------------------------------------------- a message of its own
+
+
+@pytest.mark.parametrize(
+    ("version", "tail", "expected"),
+    [
+        ("2.2", "", ["AL", "NE"]),
+        ("2.3.1", "|||AL|AL|IDN", ["AL", "NE"]),  # before 2.5 the country alone is not repeated
+        ("2.5", "|||AL|AL|IDN", ["AL", "NE", "IDN"]),
+        ("2.4", "|||ER|SU|IDN|8859/1", ["AL", "NE", "IDN", "8859/1"]),
+    ],
+)
+def test_a_deferred_answer_asks_for_a_commit_and_for_no_answer_to_the_answer(
+    version: str, tail: str, expected: list[str]
+) -> None:
+    header = header_of(f"{MSH}|20250311093000||ADT^A01|RSC1|P|{version}{tail}")
+    found = build_acknowledgement(
+        header,
+        code="AA",
+        problems=(),
+        control_id="PC1",
+        now=at("20250311093004"),
+        our_application="OURS",
+        our_facility="OUR PLACE",
+        codec="utf-8",
+        deferred=True,
+    )
+    msh = found.decode().split("\r")[0].split("|")
+    assert (msh[9], msh[11], msh[12:14], msh[14:]) == ("PC1", version, ["", ""], expected)
+    assert read_header(read(found)).enhanced
+    assert found.decode().split("\r")[1] == "MSA|AA|RSC1"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import ValidationError
 
 from gateway.contract.finding import Finding
 from gateway.hl7.header import read_header
@@ -16,8 +19,9 @@ from gateway.pipeline.verdict import Verdict
 from tests.simulators.facilities import facility
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from gateway.contract.facility import ApplicationAnswer
     from gateway.pipeline.answer import Answer
 
 NOW = dt.datetime(2025, 3, 20, 2, 0, tzinfo=dt.UTC)
@@ -28,9 +32,16 @@ REJECTION = Finding("VERSION_UNSUPPORTED", Location("MSH", 1, 12), {"value": "9"
 FINDINGS: dict[str, tuple[Finding, ...]] = {"good": (), "warned": (WARNING,), "bad": (ERROR,), "rejected": (REJECTION,)}
 
 
-def verdict(accept: str = "", application: str = "", *, here: bool = False) -> Verdict:
-    text = f"MSH|^~\\&|SIMRS|RS|AKTAGW|D|20250311||ADT^A01|77|P|2.5|||{accept}|{application}"
-    profile = facility(application_answer="same_connection" if here else "none")
+def verdict(
+    accept: str = "",
+    application: str = "",
+    *,
+    goes: ApplicationAnswer = "none",
+    kind: str = "ADT^A01",
+    control_id: str = "77",
+) -> Verdict:
+    text = f"MSH|^~\\&|SIMRS|RS|AKTAGW|D|20250311||{kind}|{control_id}|P|2.5|||{accept}|{application}"
+    profile = facility(application_answer=goes, deliver_to="127.0.0.1:1" if goes == "listener" else "")
     return Verdict(header=read_header(parse_message(text)), facility=profile)
 
 
@@ -44,10 +55,6 @@ def codes(answer: Answer) -> list[str]:
     return [fields(frame, "MSA")[0][1] for frame in answer.frames]
 
 
-def answered(accept: str, application: str, kind: str, *, here: bool = False) -> list[str]:
-    return codes(OURS.answer(verdict(accept, application, here=here), FINDINGS[kind]))
-
-
 @pytest.mark.parametrize(("kind", "code"), [("good", "AA"), ("warned", "AA"), ("bad", "AE"), ("rejected", "AR")])
 def test_original_mode_has_one_answer(kind: str, code: str) -> None:
     answer = OURS.answer(verdict(), FINDINGS[kind])
@@ -58,54 +65,111 @@ def test_original_mode_has_one_answer(kind: str, code: str) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("accept", "kept", "rejected"),
-    [("AL", ["CA"], ["CR"]), ("ER", [], ["CR"]), ("SU", ["CA"], [])],
-)
-@pytest.mark.parametrize("application", ["", "AL", "NE", "ER", "SU"])
-def test_the_accept_answer_follows_msh_15(accept: str, kept: list[str], rejected: list[str], application: str) -> None:
-    for kind in ("good", "warned", "bad"):
-        assert answered(accept, application, kind) == kept
-    assert answered(accept, application, "rejected") == rejected
-    assert answered(accept, application, "rejected", here=True) == rejected
+def documented() -> Iterator[tuple[str, str, dict[str, tuple[str, str]]]]:
+    """Return each row of the integrators' table: MSH-15, MSH-16, and by verdict the accept and application answer."""
+    text = (Path(__file__).parents[2] / "docs" / "integrators.md").read_text(encoding="utf-8")
+    section = text[text.index("### Enhanced mode") : text.index("Any other value counts as empty.")]
+    for line in re.findall(r"^\| (?!MSH)(.+) \|$", section, re.MULTILINE):
+        accepts, applications, well, error, rejected = line.split(" | ")
+        told = {"good": _told(well), "warned": _told(well), "bad": _told(error), "rejected": _told(rejected)}
+        for accept in accepts.split(", "):
+            for application in applications.split(", "):
+                yield accept.replace("empty", ""), application.replace("empty", ""), told
 
 
-@pytest.mark.parametrize(
-    ("application", "good", "bad"),
-    [("AL", ["AA"], ["AE"]), ("NE", [], []), ("ER", [], ["AE"]), ("SU", ["AA"], [])],
-)
-@pytest.mark.parametrize("accept", ["", "NE"])
-def test_without_an_accept_answer_the_application_answer_is_the_answer(
-    accept: str, application: str, good: list[str], bad: list[str]
+def _told(cell: str) -> tuple[str, str]:
+    first, _, then = cell.replace("nothing", "").replace("then ", ", ").partition(", ")
+    return first.removesuffix(","), then.removeprefix(", ")
+
+
+MATRIX = {(accept, application): told for accept, application, told in documented()}
+VALUES = ("AL", "NE", "ER", "SU", "", "YES", '""')
+
+
+@pytest.mark.parametrize("goes", ["none", "same_connection", "listener"])
+@pytest.mark.parametrize("accept", VALUES)
+@pytest.mark.parametrize("application", VALUES)
+@pytest.mark.parametrize("kind", FINDINGS)
+def test_every_mode_is_answered_as_the_integrators_guide_says(
+    accept: str, application: str, kind: str, goes: ApplicationAnswer
 ) -> None:
-    assert answered(accept, application, "good") == good
-    assert answered(accept, application, "warned") == good
-    assert answered(accept, application, "bad") == bad
-    assert answered(accept, application, "rejected") == (["AR"] if bad else [])
+    asked = tuple(value if value in ("AL", "NE", "ER", "SU") else "" for value in (accept, application))
+    first, then = MATRIX[asked][kind]  # type: ignore[index]  # a tuple of two
+    answer = OURS.answer(verdict(accept, application, goes=goes), FINDINGS[kind])
+    here = goes == "same_connection" or (goes == "none" and asked[0] in ("", "NE"))
+    assert codes(answer) == [code for code in (first, then if here else "") if code]
+    later = [answer.deferred[1]] if answer.deferred else []
+    assert [fields(frame, "MSA")[0][1:3] for frame in later] == ([[then, "77"]] if then and goes == "listener" else [])
+    assert answer.code[0] == "A" or kind == "rejected"
 
 
-@pytest.mark.parametrize("accept", ["AL", "NE", "ER", "SU"])
-@pytest.mark.parametrize(
-    ("application", "good", "bad"),
-    [("AL", ["AA"], ["AE"]), ("NE", [], []), ("ER", [], ["AE"]), ("SU", ["AA"], []), ("", [], [])],
-)
-def test_both_answers_go_on_one_connection_where_the_sender_can_take_them(
-    accept: str, application: str, good: list[str], bad: list[str]
+@pytest.mark.parametrize("goes", ["none", "same_connection", "listener"])
+@pytest.mark.parametrize("application", ["AL", "NE", "ER", "SU"])
+def test_problems_are_told_by_one_answer_and_where_there_is_one_never_by_none(
+    application: str, goes: ApplicationAnswer
 ) -> None:
-    first = ["CA"] if accept in ("AL", "SU") else []
-    assert answered(accept, application, "good", here=True) == first + good
-    assert answered(accept, application, "bad", here=True) == first + bad
+    for kind in ("warned", "bad", "rejected"):
+        answer = OURS.answer(verdict("AL", application, goes=goes), FINDINGS[kind])
+        told = [*answer.frames, *([answer.deferred[1]] if answer.deferred else [])]
+        assert [len(fields(frame, "ERR")) for frame in told] == [0] * (len(told) - 1) + [1]
+
+
+def test_the_deferred_answer_is_a_message_of_its_own_that_asks_for_a_commit_only() -> None:
+    answer = OURS.answer(verdict("AL", "AL", goes="listener"), (ERROR, WARNING))
+    assert answer.deferred is not None
+    control_id, letter = answer.deferred
+    (msh,) = fields(letter, "MSH")
+    assert msh[2:6] == ["AKTAGW", "D", "SIMRS", "RS"]
+    assert (msh[8], msh[9], msh[14:]) == ("ACK^A01^ACK", control_id, ["AL", "NE"])
+    assert len(control_id) == 20
+    assert control_id != fields(answer.accept, "MSH")[0][9]
+    assert [len(fields(frame, "ERR")) for frame in (answer.accept, letter)] == [0, 2]
+
+
+@pytest.mark.parametrize("code", ["FACILITY_UNKNOWN", "FACILITY_NOT_ALLOWED", "APPLICATION_NOT_ALLOWED"])
+@pytest.mark.parametrize("accept", ["NE", "AL"])
+def test_who_speaks_in_anothers_name_reaches_nobodys_listener(code: str, accept: str) -> None:
+    answer = OURS.answer(verdict(accept, "AL", goes="listener"), (Finding(code, Location("MSH", 1, 4)),))
+    assert answer.deferred is None
+    assert codes(answer) == ["CR" if accept == "AL" else "AR"]
+
+
+def test_a_rejection_that_can_not_be_named_later_is_told_at_once() -> None:
+    missing = Finding("CONTROL_ID_MISSING", Location("MSH", 1, 10))
+    answer = OURS.answer(verdict("NE", "AL", goes="listener", control_id=""), (missing,))
+    assert answer.deferred is None
+    assert [fields(frame, "MSA")[0][1] for frame in answer.frames] == ["AR"]
+
+
+@pytest.mark.parametrize("goes", ["none", "same_connection", "listener"])
+@pytest.mark.parametrize(
+    ("accept", "application", "expected"),
+    [("", "", []), ("NE", "AL", []), ("", "AL", []), ("SU", "AL", []), ("AL", "AL", ["CR"]), ("ER", "", ["CR"])],
+)
+def test_an_acknowledgement_is_never_acknowledged_by_more_than_it_asks_for(
+    accept: str, application: str, expected: list[str], goes: ApplicationAnswer
+) -> None:
+    asked = verdict(accept, application, goes=goes, kind="ACK^A01^ACK")
+    unsupported = Finding("TYPE_UNSUPPORTED", Location("MSH", 1, 9), {"value": "ACK"})
+    answer = OURS.answer(asked, (unsupported,))
+    assert (codes(answer), answer.deferred) == (expected, None)
+    assert codes(OURS.refuse(asked, Finding("STORE_UNAVAILABLE", Location("MSH")))) == expected
+
+
+def test_answers_for_a_listener_need_one() -> None:
+    with pytest.raises(ValidationError, match="needs deliver_to"):
+        facility(application_answer="listener")
 
 
 def test_problems_are_told_once_by_the_answer_the_sender_reads() -> None:
     alone = OURS.answer(verdict("AL", "AL"), (ERROR, WARNING))
     assert (alone.code, len(fields(alone.accept, "ERR"))) == ("AE", 2)
-    both = OURS.answer(verdict("AL", "AL", here=True), (ERROR, WARNING))
+    both = OURS.answer(verdict("AL", "AL", goes="same_connection"), (ERROR, WARNING))
     assert (fields(both.accept, "ERR"), len(fields(both.application, "ERR"))) == ([], 2)
 
 
 def test_both_answers_have_control_ids_of_their_own() -> None:
-    answer = OURS.answer(verdict("AL", "AL", here=True), ())
+    answer = OURS.answer(verdict("AL", "AL", goes="same_connection"), ())
     ids = [fields(frame, "MSH")[0][9] for frame in answer.frames]
     assert len(set(ids)) == 2
     many = [new_control_id() for _ in range(1000)]
