@@ -35,8 +35,12 @@ format: .venv/.dev ## format and mend what can be mended
 schemas: .venv/.dev ## write the generated schemas and documents anew
 	@$(PY) -m gateway.cli.generate
 
-bench: .venv/.dev ## the benchmark: table on the terminal, JSON in bench/results/
+bench: .venv/.dev ## the benchmark, into docs/performance.md; ARGS=--quick to try, ARGS=--all for everything (45 min)
 	@$(PY) bench/run.py $(ARGS)
+
+.PHONY: peers
+peers: .venv/.dev ## Node's HL7 packages, beside which `bench` measures and whose clients `test` uses
+	@$(PY) bench/servers.py
 
 .PHONY: fuzz
 fuzz: .venv/.dev ## dirty messages for DURATION=60 seconds; a failure is kept in var/fuzz/

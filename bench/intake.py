@@ -1,4 +1,8 @@
-"""How many births a second are acknowledged, and how fast, beside rivals and floors. Rounds interleaved."""
+"""How many births a second are acknowledged, and how fast, beside rivals and floors. Rounds interleaved.
+
+CPU a message is what the processes used in the middle of a round, divided by the acknowledgements of that time: the
+server's own (all its processes), PostgreSQL's, and the load client's, which shares the machine.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,15 @@ import sys
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+from processes import Watch
 from servers import ROOT, Running, Workshop, rivals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 NODE_PATH = {"NODE_PATH": str(ROOT / "bench" / "node_modules")}
+WARM_UP_S = 1.0
+STARTING_S = 0.4  # the load client imports and makes its first message
 
 
 async def measure(shop: Workshop, *, connections: list[int], rounds: int, seconds: float) -> list[dict[str, Any]]:
@@ -26,8 +33,8 @@ async def measure(shop: Workshop, *, connections: list[int], rounds: int, second
             async with AsyncExitStack() as stack:
                 running = await stack.enter_async_context(start())
                 for count in connections:
-                    samples.setdefault((name, count), []).append(await _load(running, count, seconds))
-    return [_row(name, count, found) for (name, count), found in samples.items()]
+                    samples.setdefault((name, count), []).append(await load(shop, running, count, seconds))
+    return [row(name, count, found) for (name, count), found in samples.items()]
 
 
 def _servers(shop: Workshop) -> dict[str, Callable[[], Any]]:
@@ -40,20 +47,27 @@ def _servers(shop: Workshop) -> dict[str, Callable[[], Any]]:
     return servers
 
 
-async def _load(running: Running, connections: int, seconds: float) -> dict[str, Any]:
-    before = running.cpu_s()
-    load = await asyncio.create_subprocess_exec(
+async def load(shop: Workshop, running: Running, connections: int, seconds: float) -> dict[str, Any]:
+    """Let the neutral client load a server; return what it says, with CPU a message and memory."""
+    client = await asyncio.create_subprocess_exec(
         sys.executable, str(ROOT / "bench" / "mllp_load.py"), running.address,
-        "--conns", str(connections), "--secs", str(seconds), stdout=subprocess.PIPE,
+        "--conns", str(connections), "--secs", str(seconds), "--warm", str(WARM_UP_S), stdout=subprocess.PIPE,
     )  # fmt: skip
-    output, _ = await load.communicate()
+    groups: dict[str, Callable[[], list[int]]] = {"server": lambda: running.pids, "client": lambda: [client.pid]}
+    if running.stores:
+        groups["postgres"] = shop.postgres
+    async with Watch(groups) as watch:
+        output, _ = await client.communicate()
     result: dict[str, Any] = json.loads(output)
-    result["cpu_us"] = round((running.cpu_s() - before) * 1e6 / max(1, result["acks"] * (seconds + 1) / seconds), 1)
+    cores = watch.cores(skip_first_s=WARM_UP_S + STARTING_S, skip_last_s=0.2)
+    for name, used in cores.items():
+        result[f"{name}_us"] = round(used * 1e6 / max(1.0, result["acks_s"]), 1)
     result["memory_mb"] = running.memory_mb()
     return result
 
 
-def _row(name: str, connections: int, found: list[dict[str, Any]]) -> dict[str, Any]:
+def row(name: str, connections: int, found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Join the rounds of one server and number of connections."""
     rates = [f["acks_s"] for f in found]
     return {
         "server": name,
@@ -64,7 +78,9 @@ def _row(name: str, connections: int, found: list[dict[str, Any]]) -> dict[str, 
         "births_s_max": max(rates),
         "p50_ms": _median(found, "p50_ms"),
         "p99_ms": _median(found, "p99_ms"),
-        "cpu_us": _median(found, "cpu_us"),
+        "server_us": _median(found, "server_us"),
+        "postgres_us": _median(found, "postgres_us"),
+        "client_us": _median(found, "client_us"),
         "memory_mb": max(f["memory_mb"] for f in found),
         "bad": sum(f["bad"] for f in found),
         "lost": sum(f["lost"] for f in found),
@@ -72,5 +88,5 @@ def _row(name: str, connections: int, found: list[dict[str, Any]]) -> dict[str, 
 
 
 def _median(found: list[dict[str, Any]], key: str) -> float | None:
-    values = [f[key] for f in found if f[key] is not None]
+    values = [f[key] for f in found if f.get(key) is not None]
     return round(statistics.median(values), 2) if values else None

@@ -1,5 +1,6 @@
 """Manners under load: how long polite senders wait beside 2,000 idle connections, 200 slow ones and one that floods.
 
+    make bench ARGS="--only flood"      the same among the other figures
     python bench/manners.py [--rounds 3] [--seconds 5] [--idle 2000] [--slow 200] [--others 8] [--pause-ms 100]
 
 Polite senders send births one after the other with a pause, so that undisturbed they wait for the commit and not for
@@ -59,8 +60,13 @@ async def _crowd(chosen: argparse.Namespace) -> None:
     allow_files(chosen.idle + chosen.slow + OTHER_FILES)
     host, port = chosen.crowd.split(":")
     opened = [await _open(host, int(port), n) for n in range(chosen.idle + chosen.slow + chosen.flood)]
-    tasks = [asyncio.ensure_future(_trickle(*opened.pop(), n)) for n in range(chosen.slow)]
-    tasks += [asyncio.ensure_future(_flood(*opened.pop(), n)) for n in range(chosen.flood)]
+    births = mllp_load.births(f"S{os.getpid()}")  # its first takes the client many milliseconds: before "ready"
+    slowly = [next(births)[1] for _ in range(chosen.slow)]
+    floods = [_dozens(f"F{os.getpid()}{n}") for n in range(chosen.flood)]
+    for dozens in floods:
+        next(dozens)
+    tasks = [asyncio.ensure_future(_trickle(*opened.pop(), message, n)) for n, message in enumerate(slowly)]
+    tasks += [asyncio.ensure_future(_flood(*opened.pop(), dozens)) for dozens in floods]
     print("ready", flush=True)
     await asyncio.gather(*tasks, asyncio.Event().wait())
 
@@ -70,9 +76,8 @@ async def _open(host: str, port: int, number: int) -> tuple[asyncio.StreamReader
     return await asyncio.open_connection(host, port, local_addr=(source, 0))
 
 
-async def _trickle(_: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+async def _trickle(_: asyncio.StreamReader, writer: asyncio.StreamWriter, message: bytes, number: int) -> None:
     """Send a birth a byte at a time; it will not end before the gateway's patience does."""
-    _, message = next(mllp_load.births(f"S{os.getpid()}{number}"))
     await asyncio.sleep(number % 10 * SLOW_BYTE_S / 10)
     for byte in message:
         if writer.transport.is_closing():
@@ -81,10 +86,10 @@ async def _trickle(_: asyncio.StreamReader, writer: asyncio.StreamWriter, number
         await asyncio.sleep(SLOW_BYTE_S)
 
 
-async def _flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+async def _flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dozens: Iterator[bytes]) -> None:
     """Send births as fast as the gateway reads them, and read every answer."""
     reading = asyncio.ensure_future(_read(reader))
-    for few in _dozens(f"F{os.getpid()}{number}"):
+    for few in dozens:
         writer.write(few)
         await writer.drain()
     await reading
@@ -95,7 +100,7 @@ async def _read(reader: asyncio.StreamReader) -> None:
         pass
 
 
-def _dozens(run_id: str) -> Any:  # noqa: ANN401 - an endless iterator of bytes
+def _dozens(run_id: str) -> Iterator[bytes]:
     births = mllp_load.births(run_id)
     while True:
         yield b"".join(message for _, message in itertools.islice(births, 12))
@@ -104,8 +109,8 @@ def _dozens(run_id: str) -> Any:  # noqa: ANN401 - an endless iterator of bytes
 # ------------------------------------------------------------------------------------------------ the others
 
 
-async def _others(address: str, chosen: argparse.Namespace, run_id: str) -> list[float]:
-    """Return the milliseconds each polite sender waited for each answer."""
+async def others(address: str, chosen: argparse.Namespace, run_id: str) -> list[float]:
+    """Return the milliseconds each polite sender waited for each answer; of `chosen`: others, seconds, pause_ms."""
     host, port = address.split(":")
     births = [mllp_load.births(f"{run_id}{n:02}") for n in range(chosen.others)]
     for each in births:  # the first one takes the client many milliseconds, which are not the gateway's
@@ -141,7 +146,7 @@ async def _polite(
 
 async def _phase(running: Running, name: str, chosen: argparse.Namespace, run_id: str) -> dict[str, Any]:
     async with _with_crowd(running.address, PHASES[name], chosen):
-        took = sorted(await _others(running.address, chosen, run_id))
+        took = sorted(await others(running.address, chosen, run_id))
         return {
             "answers": len(took),
             "p50_ms": took[len(took) // 2],
@@ -176,7 +181,8 @@ async def _with_crowd(address: str, kinds: tuple[str, ...], chosen: argparse.Nam
         await asyncio.sleep(1)  # let the gateway see them go
 
 
-async def _measure(shop: Workshop, chosen: argparse.Namespace) -> list[dict[str, Any]]:
+async def measure(shop: Workshop, chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return a row a phase; `chosen` are the options of this program."""
     samples: dict[str, list[dict[str, Any]]] = {name: [] for name in PHASES}
     async with shop.gateway(1, workers=chosen.workers) as running:
         await _phase(running, "undisturbed", chosen, f"W{os.getpid()}")  # warm
@@ -209,7 +215,7 @@ async def _main(chosen: argparse.Namespace) -> None:
     before = os.getloadavg()
     with tempfile.TemporaryDirectory(prefix="procot-manners-") as name:
         async with workshop(Path(name)) as shop:
-            rows = await _measure(shop, chosen)
+            rows = await measure(shop, chosen)
     settings = {key: value for key, value in vars(chosen).items() if key != "crowd"}
     result = {"at": at, "load_before": before, "load_after": os.getloadavg(), "cores": os.cpu_count(),
               "settings": settings, "manners": rows}  # fmt: skip
@@ -223,7 +229,8 @@ async def _main(chosen: argparse.Namespace) -> None:
     print(f"kept in {path.relative_to(ROOT)}")
 
 
-if __name__ == "__main__":
+def options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read this program's options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5)
@@ -234,6 +241,10 @@ if __name__ == "__main__":
     parser.add_argument("--pause-ms", type=float, default=100)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--crowd", metavar="HOST:PORT", default="", help=argparse.SUPPRESS)
-    chosen_here = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    chosen_here = options()
     configure(level="error")
     loop.run(_crowd(chosen_here) if chosen_here.crowd else _main(chosen_here))

@@ -1,9 +1,15 @@
-"""`make bench`: how long a birth takes, and how many the intake acknowledges, beside rivals and floors.
+"""`make bench`: every figure of docs/performance.md, measured on this machine and written there.
 
-    python bench/run.py [--births 100] [--rounds 3] [--seconds 4] [--connections 1,16,64,256] [--only journey|intake]
+    make bench                           journey, intake beside rivals and floors, CPU by step, manners, large messages
+    make bench ARGS=--all                the same, ten minutes of full load, and 1, 5 and 10 million messages stored
+    make bench ARGS=--quick              a short run of each, for trying; writes nothing into docs/
+    make bench ARGS="--soak 600"         full load for so many seconds: is memory flat?
+    make bench ARGS="--stored 1000000"   births a second with so many messages stored (commas for several)
+    make bench ARGS="--only steps"       journey, steps, intake, flood, large, soak, stored; commas for several
 
-A table on the terminal, JSON in bench/results/. Figures depend on the machine, which is named beside them: compare
-within one run only, since client, server and PostgreSQL share its cores.
+Everything is on: verdict, commit with fsync, answers, logs to a file. Tables on the terminal, JSON in bench/results/,
+tables and plots in docs/performance.md. Figures depend on the machine, which is named beside them: compare within one
+run only, since client, servers and PostgreSQL share its cores.
 """
 
 from __future__ import annotations
@@ -14,38 +20,83 @@ import json
 import os
 import platform
 import tempfile
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import intake
 import journey
-from rich.console import Console
-from rich.table import Table
-from servers import ROOT, workshop
+import large
+import manners
+import report
+import soak
+import steps
+import stored
+from servers import ROOT, Workshop, workshop
 
 from gateway.cli import loop
 from gateway.observe.logging import configure
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
 RESULTS = ROOT / "bench" / "results"
+USUAL = ("journey", "steps", "intake", "flood", "large")
+PARTS = (*USUAL, "soak", "stored")
+ALL_SOAK_S = 600.0
+ALL_STORED = "1000000,5000000,10000000"
 
 
 async def _main(chosen: argparse.Namespace) -> None:
-    result: dict[str, Any] = {"at": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H%M%SZ"), "machine": _machine()}
-    with tempfile.TemporaryDirectory(prefix="procot-bench-") as name:
-        async with workshop(Path(name)) as shop:
-            if chosen.only in ("", "journey"):
-                result["journey"] = await journey.measure(shop, chosen.births)
-            if chosen.only in ("", "intake"):
-                connections = [int(n) for n in chosen.connections.split(",")]
-                result["intake"] = await intake.measure(
-                    shop, connections=connections, rounds=chosen.rounds, seconds=chosen.seconds
-                )
+    at = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H%M%SZ")
+    result: dict[str, Any] = {"at": at, "machine": _machine(), "quick": chosen.quick}
+    with tempfile.TemporaryDirectory(prefix="procot-bench-", dir=chosen.directory) as name:
+        for part in _parts(chosen):
+            began = time.monotonic()
+            directory = Path(name) / part
+            directory.mkdir()
+            async with workshop(directory) as shop:  # a fresh PostgreSQL each: no part pays for another's rows
+                result[part] = await _measure(shop, part, chosen)
+            print(f"{part}: {time.monotonic() - began:.0f} s", flush=True)
     result["machine"]["load_after"] = os.getloadavg()[0]
-    _show(result)
-    path = RESULTS / f"{result['at']}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"kept in {path.relative_to(ROOT)}")
+    _keep(result, chosen)
+
+
+async def _measure(shop: Workshop, part: str, chosen: argparse.Namespace) -> Any:  # noqa: ANN401 - rows or a dictionary
+    rounds, seconds = chosen.rounds, chosen.seconds
+    measures: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
+        "journey": lambda: journey.measure(shop, chosen.births),
+        "steps": lambda: steps.measure(shop, batches=20 if chosen.quick else 100),
+        "intake": lambda: intake.measure(
+            shop, connections=_numbers(chosen.connections), rounds=rounds, seconds=seconds
+        ),
+        "flood": lambda: manners.measure(shop, manners.options(["--rounds", str(rounds), "--seconds", str(seconds)])),
+        "large": lambda: large.measure(shop, rounds=rounds),
+        "soak": lambda: soak.measure(shop, seconds=chosen.soak, count=2),
+        "stored": lambda: stored.measure(shop, sizes=_numbers(chosen.stored), rounds=rounds, seconds=seconds),
+    }
+    return await measures[part]()
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(n) for n in text.split(",")]
+
+
+def _parts(chosen: argparse.Namespace) -> list[str]:
+    """Return what to measure; soak and stored take long and only run when asked for."""
+    if chosen.only:
+        wanted = chosen.only.split(",")
+        if unknown := set(wanted) - set(PARTS):
+            raise SystemExit(f"--only: there is no {', '.join(sorted(unknown))}; choose among {', '.join(PARTS)}")
+    elif chosen.all:
+        wanted = list(PARTS)
+    elif chosen.soak or chosen.stored:
+        wanted = [part for part in ("soak", "stored") if getattr(chosen, part)]
+    else:
+        wanted = list(USUAL)
+    chosen.soak = chosen.soak or (20.0 if chosen.quick else ALL_SOAK_S)
+    chosen.stored = chosen.stored or ("100000" if chosen.quick else ALL_STORED)
+    return [part for part in PARTS if part in wanted]
 
 
 def _machine() -> dict[str, Any]:
@@ -54,48 +105,54 @@ def _machine() -> dict[str, Any]:
         names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
         model = names[0].partition(":")[2].strip() if names else ""
     return {
-        "cpu": model, "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version(),
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "system": platform.platform(),
+        "python": platform.python_version(),
         "load_before": os.getloadavg()[0],
+    }
+
+
+def _keep(result: dict[str, Any], chosen: argparse.Namespace) -> None:
+    """Show the tables; keep JSON and, of a run that is not a quick one, the document."""
+    for name, make in report.PARTS.items():
+        if name in result:
+            print(f"\n{make(result)}")
+    print(f"\n{report.goals(result)}")
+    if chosen.quick and not chosen.write:
+        print("\na quick run: nothing is written (--write does)")
+        return
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{result['at']}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    report.write(result, kept_in=path)
+    print(f"\nkept in {path.relative_to(ROOT)} and {report.DOCUMENT.relative_to(ROOT)}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--all", action="store_true", help="soak and stored too")
+    parser.add_argument("--quick", action="store_true", help="short rounds")
+    parser.add_argument("--write", action="store_true", help="write the results of a quick run too")
+    parser.add_argument("--only", default="", metavar="PART,PART", help=", ".join(PARTS))
+    parser.add_argument("--soak", type=float, default=0, metavar="SECONDS")
+    parser.add_argument("--stored", default="", metavar="N,N")
+    parser.add_argument("--births", type=int, help="of the journey")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--seconds", type=float, help="of a round")
+    parser.add_argument("--connections", metavar="N,N")
+    parser.add_argument("--directory", help="where data lies meanwhile; a disk with room for --stored")
+    chosen = parser.parse_args()
+    usual = {"births": 20, "rounds": 1, "seconds": 1.5, "connections": "1,64"} if chosen.quick else {
+        "births": 100, "rounds": 3, "seconds": 4.0, "connections": "1,16,64,256"
     }  # fmt: skip
-
-
-def _show(result: dict[str, Any]) -> None:
-    console = Console()
-    machine = result["machine"]
-    console.print(
-        f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, "
-        f"load before {machine['load_before']:.1f}"
-    )
-    if found := result.get("journey"):
-        _table(
-            console,
-            f"{found['births']} births, one at a time",
-            ("ms", "p50", "p99", "min", "max"),
-            [
-                [label, *(found[key][k] for k in ("p50", "p99", "min", "max"))]
-                for key, label in (("ack_ms", "MLLP in to AA"), ("certificate_ms", "MLLP in to MDM^T02"))
-            ],
-        )
-    if rows := result.get("intake"):
-        keys = ("server", "connections", "births_s", "births_s_min", "births_s_max", "p50_ms", "p99_ms", "cpu_us",
-                "memory_mb", "bad", "lost")  # fmt: skip
-        heads = ("server", "conns", "births/s", "min", "max", "p50 ms", "p99 ms", "cpu µs", "MB", "bad", "lost")
-        _table(console, f"intake, medians of {rows[0]['rounds']} rounds", heads, [[r[k] for k in keys] for r in rows])
-
-
-def _table(console: Console, title: str, heads: tuple[str, ...], rows: list[list[Any]]) -> None:
-    table = Table(*heads, title=title, title_justify="left", box=None)
-    for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
-    console.print(table)
+    for name, value in usual.items():
+        if getattr(chosen, name) is None:
+            setattr(chosen, name, value)
+    return chosen
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--births", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--connections", default="1,16,64,256")
-    parser.add_argument("--only", choices=["journey", "intake"], default="")
     configure(level="error")
-    loop.run(_main(parser.parse_args()))
+    loop.run(_main(_options()))

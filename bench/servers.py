@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import processes
+
 from gateway.app import write_private
 from gateway.evidence.keys import Keyring
 from gateway.store.embedded import EmbeddedPostgres
@@ -39,32 +41,24 @@ class Running:
 
     address: str
     pids: list[int] = field(default_factory=list)
-
-    def cpu_s(self) -> float:
-        """Return the CPU seconds the processes used so far."""
-        ticks = 0
-        for pid in self.pids:
-            parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(parts[11]) + int(parts[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+    stores: bool = False  # whether PostgreSQL's CPU time is spent for it
 
     def memory_mb(self) -> float:
-        """Return the largest resident memory among the processes."""
-        sizes = [
-            int(line.split()[1]) / 1024
-            for pid in self.pids
-            for line in Path(f"/proc/{pid}/status").read_text().splitlines()
-            if line.startswith("VmRSS")
-        ]
-        return round(max(sizes), 1)
+        """Return the largest resident memory among the processes, in MiB."""
+        return round(max(processes.memory_mb(pid) for pid in self.pids), 1)
 
 
 class Workshop:
     """A directory with a PostgreSQL, keys and configuration, in which servers are started."""
 
-    def __init__(self, directory: Path, dsn: str) -> None:
+    def __init__(self, directory: Path, server: EmbeddedPostgres) -> None:
         self.directory = directory
-        self.dsn = dsn
+        self.server = server
+        self.dsn = server.dsn
+
+    def postgres(self) -> list[int]:
+        """Return the process ids of PostgreSQL and its sessions."""
+        return processes.with_children(self.server.pid) if self.server.pid else []
 
     @asynccontextmanager
     async def spawn(self, command: Sequence[str], *, name: str, cwd: Path = ROOT, **env: str) -> AsyncIterator[int]:
@@ -85,15 +79,22 @@ class Workshop:
 
     @asynccontextmanager
     async def gateway(
-        self, processes: int = 1, *, workers: int = 4, registry: str = "http://127.0.0.1:9", hospital: str = ""
+        self,
+        count: int = 1,
+        *,
+        workers: int = 4,
+        registry: str = "http://127.0.0.1:9",
+        hospital: str = "",
+        dsn: str = "",
     ) -> AsyncIterator[Running]:
-        """Run `procot serve` in so many processes on one address and one database."""
+        """Run `procot serve` in so many processes on one address and one database, the workshop's or that of `dsn`."""
         port = free_port()
-        running = Running(f"127.0.0.1:{port}")
+        running = Running(f"127.0.0.1:{port}", stores=True)
+        text = self._configuration(port, workers=workers, registry=registry, hospital=hospital, dsn=dsn or self.dsn)
         async with AsyncExitStack() as stack:
-            for number in range(processes):
+            for number in range(count):
                 config = self.directory / f"gateway{number}.toml"
-                config.write_text(self._configuration(port, workers=workers, registry=registry, hospital=hospital))
+                config.write_text(text)
                 ready = self.directory / f"gateway{number}.json"
                 ready.unlink(missing_ok=True)
                 command = [sys.executable, "-m", "gateway.cli", "serve", "--config", str(config)]
@@ -109,7 +110,7 @@ class Workshop:
         arguments = [part.replace("PORT", str(port)) for part in command]
         async with self.spawn(arguments, name="".join(c if c.isalnum() else "-" for c in name), **env) as pid:
             await until(lambda: answers(port), f"{name} (see {self.directory})")
-            yield Running(f"127.0.0.1:{port}", [pid])
+            yield Running(f"127.0.0.1:{port}", [pid], stores=self.dsn in arguments)
 
     @asynccontextmanager
     async def registry(self) -> AsyncIterator[str]:
@@ -132,12 +133,12 @@ class Workshop:
         write_private(self.directory / "jwks.json", json.dumps(keyring.jwks()))
         write_private(self.directory / "token", "a-token-of-the-benchmark")
 
-    def _configuration(self, port: int, *, workers: int, registry: str, hospital: str) -> str:
+    def _configuration(self, port: int, *, workers: int, registry: str, hospital: str, dsn: str) -> str:
         return f"""
             [gateway]
             workers = {workers}
             [database]
-            dsn = "{self.dsn}"
+            dsn = "{dsn}"
             directory = "{self.directory}"
             [mllp]
             listen = "127.0.0.1:{port}"
@@ -163,9 +164,9 @@ class Workshop:
 async def workshop(directory: Path) -> AsyncIterator[Workshop]:
     """Start an embedded PostgreSQL with fsync on, for gateway and floor alike."""
     server = EmbeddedPostgres(directory / "postgres", settings={"shared_buffers": "256MB", "max_wal_size": "4GB"})
-    dsn = await server.start()
+    await server.start()
     try:
-        shop = Workshop(directory, dsn)
+        shop = Workshop(directory, server)
         shop.prepare()
         yield shop
     finally:
@@ -180,22 +181,21 @@ def rivals(dsn: str) -> dict[str, list[str]]:
         "floor: commit": [python, str(PEERS / "floor_server.py"), "PORT", "commit", dsn],
         "python-hl7": [python, str(PEERS / "python_hl7_server.py"), "PORT"],
     }
-    if _node_packages():
+    if fetch_node_packages():
         node = str(PEERS / "node_server.cjs")
         commands["simple-hl7"] = ["node", node, "PORT", "simple-hl7"]
         commands["@medplum/hl7"] = ["node", node, "PORT", "medplum"]
     return commands
 
 
-def _node_packages() -> bool:
-    """Fetch Node's rivals once, into bench/node_modules."""
+def fetch_node_packages() -> bool:
+    """Fetch Node's rivals once, into bench/node_modules; tell whether they are there."""
     if not shutil.which("node") or not shutil.which("npm"):
         return False
-    if not (NODE_MODULES / "simple-hl7").exists():
-        command = ["npm", "install", "--no-save", "--silent", "--prefix", str(ROOT / "bench"), *NODE_PACKAGES]
-        if subprocess.run(command, check=False, capture_output=True).returncode:
-            return False
-    return True
+    if all((NODE_MODULES / package.rpartition("@")[0]).exists() for package in NODE_PACKAGES):
+        return True
+    command = ["npm", "install", "--no-save", "--silent", "--prefix", str(ROOT / "bench"), *NODE_PACKAGES]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
 async def until(there: Callable[[], bool], what: str) -> None:
@@ -219,3 +219,7 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+if __name__ == "__main__":
+    raise SystemExit(0 if fetch_node_packages() else f"needs node and npm, and a registry that has {NODE_PACKAGES}")

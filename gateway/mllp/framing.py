@@ -130,7 +130,7 @@ class Deframer:
                 self._scan = stop
                 break
             if stop > at:
-                blocks.append(bytes(source[at:stop]))
+                blocks.append(source[at:stop] if isinstance(source, bytes) else bytes(memoryview(source)[at:stop]))
             else:
                 self.empty_blocks += 1
             at = end.end()

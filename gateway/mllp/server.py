@@ -9,6 +9,12 @@ resolved in any order, up to `limits.in_flight_per_connection` at a time; answer
 (domain A.5, rule 2). A handler made of a coroutine (`as_future`) starts in order too: tasks start in the order of their
 creation; what it does after its first await has no order.
 
+Fairness. What a handler does before it returns holds up everybody. A connection with nothing in flight has its frame
+handed over as it comes; whoever sends more than that waits for its turn: one frame a connection, round and round, and
+after each the loop looks at its sockets. While more than one connection sends, none has more than a few
+frames in flight, since all that is in flight is judged, committed and answered together: what a flood has there, the
+others wait for.
+
 Pressure. Reading stops while as many frames are in flight as may be, while their bytes exceed one message cap, or while
 the peer does not take its answers.
 
@@ -52,6 +58,9 @@ _SWEEP_S = 1.0
 _SWEEPS_PER_LIMIT = 4  # a limit shorter than the sweep is kept to a quarter of itself
 _FS_WITHOUT_CR_S = 0.5  # domain A.7: accept FS without CR after a short wait
 _UNSENT_BYTES = 16 * 1024  # answers the kernel did not take: above this no frame is handed over, and write_s runs
+_FRAMES_A_TURN = 1  # of those who have frames in flight already, before the loop looks at its sockets again
+_SHARE = 4  # frames in flight a connection while others send too; throughput of one alone needs 8 and more
+_CROWDED_S = 1.0  # how long after frames came from two connections
 _OTHER_FILES = 256  # databases, HTTP, workers, logs
 _ABORT_S = 1.0  # an aborted connection is gone in a turn of the loop; more means the loop is in trouble
 
@@ -128,6 +137,10 @@ class MllpServer:
         self._nobody_left.set()
         self._sweep_s = min(_SWEEP_S, min(limits.idle_s, limits.read_s, limits.write_s) / _SWEEPS_PER_LIMIT)
         self._sweeper: asyncio.TimerHandle | None = None
+        self._turns: deque[_Connection] = deque()  # who has frames to hand over, in order; each at most once
+        self._turn_due = False
+        self._last_sender: _Connection | None = None
+        self._crowded_until = 0.0
 
     async def start(
         self,
@@ -209,11 +222,43 @@ class MllpServer:
     def forget(self, connection: _Connection, host: str) -> None:
         """Let go of a connection that was admitted."""
         self._connections.discard(connection)
+        if self._last_sender is connection:
+            self._last_sender = None
         self._per_host[host] -= 1
         if not self._per_host[host]:
             del self._per_host[host]
         if not self._connections:
             self._nobody_left.set()
+
+    def sends(self, connection: _Connection, now: float) -> None:
+        """Note who sends; two in turn within the last second or so, and each is held to its share."""
+        if self._last_sender is not connection:
+            if self._last_sender is not None:
+                self._crowded_until = now + _CROWDED_S
+            self._last_sender = connection
+
+    def in_flight_allowed(self, now: float) -> int:
+        """Return how many frames a connection may have between handler and answer."""
+        limit = self.limits.in_flight_per_connection
+        return limit if now >= self._crowded_until else min(limit, _SHARE)
+
+    def wait_for_turn(self, connection: _Connection) -> None:
+        """Let a connection hand over its next frame when the others that wait have handed over one."""
+        self._turns.append(connection)
+        self._arm_turn()
+
+    def _arm_turn(self) -> None:
+        if self._turns and not self._turn_due:
+            self._turn_due = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_due = False
+        try:
+            for _ in range(min(_FRAMES_A_TURN, len(self._turns))):
+                self._turns.popleft().take_turn()
+        finally:  # a fault in one connection must not end the turns of all others
+            self._arm_turn()
 
     def _sweep(self) -> None:
         # Armed first: a fault in one check must not end the time-outs of all others.
@@ -249,6 +294,7 @@ class _Connection(asyncio.Protocol):
         "_observer",
         "_paused",
         "_peer",
+        "_queued",
         "_reason",
         "_server",
         "_transport",
@@ -268,7 +314,7 @@ class _Connection(asyncio.Protocol):
         self._waiting: deque[bytes] = deque()  # whole frames not handed over yet: never more than one packet held
         self._flight: deque[tuple[asyncio.Future[Sequence[bytes]], int]] = deque()
         self._flight_bytes = 0
-        self._admitted = self._paused = self._ending = self._closed = False
+        self._admitted = self._paused = self._queued = self._ending = self._closed = False
         self._reason = ""
         self._noise_told = 0
         self._last_activity = self._closed_since = 0.0
@@ -378,6 +424,7 @@ class _Connection(asyncio.Protocol):
 
     def _take(self, frames: list[bytes]) -> None:
         if frames:
+            self._server.sends(self, self._last_activity)
             for content in frames:
                 # A commit is answered by nobody, over release 1 neither: its answer would be committed, for ever.
                 if len(content) > 1 or content not in COMMITS:
@@ -403,22 +450,36 @@ class _Connection(asyncio.Protocol):
     def _has_room(self) -> bool:
         return (
             self._blocked_since is None
-            and len(self._flight) < self._limits.in_flight_per_connection
+            and len(self._flight) < self._server.in_flight_allowed(self._loop.time())
             and self._flight_bytes < self._limits.message_bytes
         )
 
     def _hand_over(self) -> None:
-        while self._waiting and self._has_room():
-            content = self._waiting.popleft()
-            try:
-                future = self._server.handler(content, self._peer)
-            except Exception as error:  # noqa: BLE001 - whatever a handler raises ends this connection and no other
-                future = self._loop.create_future()
-                future.set_exception(error)
-            self._flight.append((future, len(content)))
-            self._flight_bytes += len(content)
-            if not future.done():
-                future.add_done_callback(self._answered)
+        """Hand over a frame now if none is in flight; for the rest wait with all others that have more."""
+        if not self._flight and self._has_room():
+            self._hand_over_one()
+        if self._waiting and not self._queued and self._has_room():
+            self._queued = True
+            self._server.wait_for_turn(self)
+
+    def take_turn(self) -> None:
+        """Hand over one frame that waited for its turn, if it may still be."""
+        self._queued = False
+        if self._waiting and self._has_room():
+            self._hand_over_one()
+        self._pump()
+
+    def _hand_over_one(self) -> None:
+        content = self._waiting.popleft()
+        try:
+            future = self._server.handler(content, self._peer)
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises ends this connection and no other
+            future = self._loop.create_future()
+            future.set_exception(error)
+        self._flight.append((future, len(content)))
+        self._flight_bytes += len(content)
+        if not future.done():
+            future.add_done_callback(self._answered)
 
     def _answered(self, future: asyncio.Future[Sequence[bytes]]) -> None:
         if self._closed:

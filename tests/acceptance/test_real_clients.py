@@ -1,10 +1,16 @@
-"""Other people's HL7 software against `procot up` as a user starts it: python-hl7 sends, hl7apy reads the answer."""
+"""Other people's HL7 software against `procot up` as a user starts it.
+
+python-hl7's two clients, hl7apy's, and Node's simple-hl7 and @medplum/hl7 send; hl7apy reads what comes back. Node's
+packages are those of `make peers` (bench/node_modules), or of the directory that PROCOT_NODE_MODULES names.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -16,12 +22,16 @@ from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.parser import parse_message as hl7apy_parse
 
 from gateway.cli.demo_births import demo_births
+from tests.simulators.facilities import MANIFEST, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PATIENCE_S = 60.0
 BIN = Path(sys.executable).parent
+ROOT = Path(__file__).parents[2]
+NODE_MODULES = Path(os.environ.get("PROCOT_NODE_MODULES") or ROOT / "bench" / "node_modules")
+NODE_CLIENT = ROOT / "tests" / "simulators" / "node_client.cjs"
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +116,69 @@ async def test_python_hl7_s_asyncio_client_gets_its_acknowledgement(up: dict[str
         writer.close()
     assert str(message["MSA"][0][1]) == "AA"
     assert str(message["MSA"][0][2]) == birth.control_id
+
+
+def test_hl7apy_s_documented_client_gets_its_acknowledgement_with_one_recv(up: dict[str, Any]) -> None:
+    """hl7apy has no client class: its documentation sends `to_mllp()` on a socket, and reads with one recv."""
+    (birth,) = demo_births(1)
+    message = hl7apy_parse(birth.message.decode(), validation_level=VALIDATION_LEVEL.TOLERANT)
+    host, port = up["mllp"].split(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
+        connection.sendall(message.to_mllp().encode("utf-8"))
+        received = connection.recv(1024 * 1024).decode()
+    assert received.startswith("\x0bMSH|")
+    assert received.endswith("\r\x1c\r"), "the whole answer came in one piece"
+    answer = hl7apy_parse(received.strip("\x0b\x1c\r") + "\r", validation_level=VALIDATION_LEVEL.TOLERANT)
+    assert answer.msa.msa_1.to_er7() == "AA"
+    assert answer.msa.msa_2.to_er7() == birth.control_id
+
+
+def node(package: str) -> str:
+    """Return the program node, or skip the test with what is missing and how to get it."""
+    program = shutil.which("node")
+    if program is None:
+        pytest.skip("Node is not on this machine; install Node 18 or newer to test with its HL7 clients")
+    if not (NODE_MODULES / package / "package.json").exists():
+        pytest.skip(f"{package} is not in {NODE_MODULES}; `make peers` fetches it, PROCOT_NODE_MODULES names another")
+    return program
+
+
+def sent_by_node(up: dict[str, Any], package: str, files: list[Path]) -> list[dict[str, str]]:
+    host, port = up["mllp"].split(":")
+    sent = subprocess.run(
+        [node(package), str(NODE_CLIENT), host, port, package, *map(str, files)],
+        capture_output=True, check=False, timeout=PATIENCE_S, env={**os.environ, "NODE_PATH": str(NODE_MODULES)},
+    )  # fmt: skip
+    assert sent.returncode == 0, sent.stderr.decode()
+    return [json.loads(line) for line in sent.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("package", ["simple-hl7", "@medplum/hl7"])
+def test_births_sent_by_a_node_client_are_acknowledged_and_reach_the_inbox(
+    package: str, up: dict[str, Any], tmp_path: Path
+) -> None:
+    births = demo_births(3)
+    files = [tmp_path / f"{n}.hl7" for n in range(len(births))]
+    for file, birth in zip(files, births, strict=True):
+        file.write_bytes(birth.message)
+    assert sent_by_node(up, package, files) == [{"code": "AA", "control_id": b.control_id} for b in births]
+    numbers = [birth.message.split(b"PID|1||", 1)[1].split(b"^", 1)[0].decode() for birth in births]
+    _until(lambda: all(len(_letters(up, number)) == 2 for number in numbers), "MDM and A31 of each birth")
+
+
+@pytest.mark.parametrize("package", ["simple-hl7", "@medplum/hl7"])
+def test_a_node_client_takes_the_answer_to_every_sample(package: str, up: dict[str, Any], tmp_path: Path) -> None:
+    """Of all versions, in both modes. Latin-1 is left out: these clients write UTF-8 only."""
+    samples = [entry for entry in MANIFEST["messages"] if "latin1" not in entry["file"]]
+    files, ids = [], []
+    for entry in samples:  # each client writes a message its own way: under an id of its own, or it were another's
+        raw = (SAMPLES / entry["file"]).read_bytes()
+        head, segments = raw.split(b"\r", 1)
+        fields = head.split(b"|")
+        fields[9] = fields[9][:18] + package.strip("@")[:1].encode()
+        files.append(tmp_path / entry["file"])
+        files[-1].write_bytes(b"|".join(fields) + b"\r" + segments)
+        ids.append(fields[9].decode())
+    answers = sent_by_node(up, package, files)
+    assert [answer["control_id"] for answer in answers] == ids
+    assert [answer["code"] for answer in answers] == [entry["ack"][0] for entry in samples]

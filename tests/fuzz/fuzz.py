@@ -127,7 +127,7 @@ class MemoryInbox:
 
 
 def _storable(row: Row) -> None:
-    for name in ("facility", "application", "control_id", "event", "medical_record", "draft", "findings"):
+    for name in ("facility", "application", "control_id", "event", "medical_record", "told", "findings"):
         text = getattr(row, name) or ""
         must("\0" not in text and "\\u0000" not in text, f"{name} holds a NUL")
         text.encode()
@@ -317,10 +317,13 @@ class Fuzzer:
             must(await _rest(reader) == b"", "nothing comes behind the answers")
 
     def _check_answer(self, raw: bytes, answers: Sequence[bytes]) -> None:
-        """One message: one answer; none or two only where enhanced mode asks for it. Each parses and names it."""
+        """One message: one answer; none or two only where enhanced mode asks for it, none to an acknowledgement.
+
+        Each parses and names it.
+        """
         header = salvage_header(decode(raw).text)
-        enhanced = header is not None and header.enhanced
-        must(len(answers) == 1 or (enhanced and len(answers) in {0, 2}), f"{len(answers)} answers to one message")
+        counts = {1} if header is None else {0, 1, 2} if header.enhanced else {0} if header.acknowledges else {1}
+        must(len(answers) in counts, f"{len(answers)} answers to one message")
         for answer in answers:
             decoded = decode(answer)
             parsed = Message(*split_segments(decoded.text, limit=2000))  # without the caps on what comes from outside

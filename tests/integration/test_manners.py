@@ -172,6 +172,54 @@ async def test_a_flood_is_paused_and_what_is_held_for_it_is_bounded() -> None:
         assert 0 < most <= 2 * cap + packet
 
 
+async def test_a_flood_has_its_full_measure_in_flight_alone_and_a_share_beside_others() -> None:
+    async with crowd(in_flight_per_connection=16) as found:
+        found.tasks.append(asyncio.ensure_future(found.flood(reads=True)))
+        assert await most_in_flight(found) == 16, "alone"
+        polite = asyncio.ensure_future(found.polite(200))
+        await found.polite(1)
+        # What it had in flight when the others came is answered first.
+        while max(len(c._flight) for c in found.server._connections) > module._SHARE:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0)
+        assert await most_in_flight(found) == module._SHARE, "beside others"
+        assert len(await polite) == 200
+
+
+async def most_in_flight(found: Crowd) -> int:
+    """Return the most frames a connection had in flight while a hundred batches were answered."""
+    most = 0
+    for _ in range(100):
+        await asyncio.sleep(COMMIT_S / 2)
+        most = max(most, *(len(connection._flight) for connection in found.server._connections))
+    return most
+
+
+async def test_floods_take_turns_and_a_sender_with_nothing_in_flight_goes_first() -> None:
+    handed: list[bytes] = []
+
+    def handler(content: bytes, _: Peer) -> asyncio.Future[Sequence[bytes]]:
+        handed.append(content)
+        return asyncio.get_running_loop().create_future()
+
+    server = MllpServer(handler, limits=Limits(), observer=Metrics())
+    address = await server.start("127.0.0.1", 0)
+    first, second, polite = [(await asyncio.open_connection(*address))[1] for _ in range(3)]
+    while len(server._connections) < 3:  # noqa: ASYNC110 - the server's own state
+        await asyncio.sleep(0)
+    by_number = sorted(server._connections, key=lambda connection: connection._peer.connection_id)
+    # One turn of the loop: two floods have come in whole, then a birth of a third.
+    by_number[0].data_received(b"".join(frame(b"A%d" % n) for n in range(4)))
+    by_number[1].data_received(b"".join(frame(b"B%d" % n) for n in range(4)))
+    by_number[2].data_received(frame(b"C"))
+    async with asyncio.timeout(5):
+        while len(handed) < 9:  # noqa: ASYNC110 - the server's own state
+            await asyncio.sleep(0)
+    assert handed == [b"A0", b"B0", b"C", b"A1", b"B1", b"A2", b"B2", b"A3", b"B3"]
+    for writer in (first, second, polite):
+        writer.transport.abort()
+    await server.drain(0.1)
+
+
 async def test_memory_is_given_back_when_a_flood_ends() -> None:
     async with crowd(message_bytes=20_000) as found:
         flood = asyncio.ensure_future(found.flood(reads=True))

@@ -1,4 +1,4 @@
-"""Memory of a large message through charset, lexer and verdict: at most five times its size, raw bytes included."""
+"""Memory of a large message through framing, charset, lexer and verdict: at most five times its size, raw included."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adapters.hospital.baseline import BaselineHospital
+from gateway.mllp.framing import Deframer, frame
 from gateway.pipeline.verdict import Judge
 from tests.simulators.facilities import CLOCK, HOSPITAL, facility
 from tests.simulators.journey import notice
@@ -64,3 +65,18 @@ def test_an_observation_of_800_kilobytes_is_read_and_changes_nothing() -> None:
     with_letter = judge().evaluate(notice() + letter, peer="127.0.0.1")
     assert with_letter.findings == judge().evaluate(notice(), peer="127.0.0.1").findings
     assert with_letter.draft is not None
+
+
+def test_a_block_in_many_packets_is_put_together_with_one_copy() -> None:
+    whole = frame(b"M" * SIZE)
+    packets = [whole[at : at + 256 * 1024] for at in range(0, len(whole), 256 * 1024)]
+    deframer = Deframer(max_bytes=2 * SIZE)
+    tracemalloc.start()
+    try:
+        cut = [block for packet in packets for block in deframer.feed(packet)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [len(block) for block in cut] == [SIZE]
+    assert peak < 2.2 * SIZE, "what is gathered, with its room to grow, and the block"
+    assert deframer.waiting == 0
