@@ -1,34 +1,56 @@
 """Dukcapil as the gateway sees it: the parents' element check, the document, submission, outcome, callbacks.
 
 The only public names are `open_dukcapil` (the entry point gateway.registry) and `Dukcapil`. It keeps no births; what
-it remembers is only until when not to call the element check again.
+it remembers is until when not to call the element check again, and, by keyed hashes alone, whose data agreed today.
 """
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import hashlib
+import json
 import re
 import ssl
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
 
 from adapters.dukcapil import payload
+from adapters.dukcapil.agreements import Agreements
 from adapters.dukcapil.client import Client
-from adapters.dukcapil.codes import ELEMENTS
+from adapters.dukcapil.codes import ACTS, ELEMENTS, NOT_OFFERED
 from adapters.dukcapil.keyring import KeyRing
-from adapters.dukcapil.replies import CheckAnswer, Trouble, Verdict
+from adapters.dukcapil.replies import CheckAnswer, Looked, Trouble, Verdict
 from gateway.contract.finding import Finding
-from gateway.contract.ports import Certificate, Outcome, ParentCheck, RegistrySettings, Submission, TwinGroup
+from gateway.contract.masked import Personal
+from gateway.contract.ports import (
+    ActKind,
+    Ask,
+    Certificate,
+    Outcome,
+    ParentCheck,
+    RegistrySettings,
+    SignedAct,
+    Submission,
+    TwinGroup,
+)
 from gateway.contract.record import BirthRecord, Parent, Sex, Variant
-from gateway.errors import ConfigError, RegistryProtocolError, RegistryUnavailableError, SignatureError
+from gateway.errors import (
+    ConfigError,
+    RegistryLoginError,
+    RegistryProtocolError,
+    RegistryQuotaError,
+    RegistryRefusedError,
+    RegistryUnavailableError,
+    SignatureError,
+)
 from gateway.hl7.location import Location
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from gateway.contract.ports import RegistryAdapter
 
@@ -40,6 +62,9 @@ _WIB = dt.timezone(dt.timedelta(hours=7), "WIB")
 _SEX = {Sex.MALE: "Laki-laki", Sex.FEMALE: "Perempuan"}
 _NIK = re.compile(r"\d{16}", re.ASCII)
 # Where in the record the thing is that a finding speaks of.
+_FULL_SCORE = 100
+# Element: the first part of its option `..._threshold`, and the least score that agrees.
+_THRESHOLDS = {"NAMA_LGKP": ("name", 95), "TGL_LHR": ("date", 100), "JENIS_KLMIN": ("sex", 100), "NO_KK": ("kk", 100)}
 _FIELDS = {
     "NAME_MISMATCH": "name",
     "DOB_MISMATCH": "born_on",
@@ -56,12 +81,27 @@ class Options:
 
     check_url: str  # default: registry.url
     institution: str  # path part of the element check; default: registry.office
-    name_threshold: int  # domain F 91
+    thresholds: Mapping[str, int]  # by element: below its score an element does not agree (domain F 91)
     lower_case_keys: bool  # deployments differ in the case they want (domain 0.13)
-    login_pause_s: float  # after a refused login or address: long, since repeats lock the account
+    login_pause_s: float  # how long to wait before looking whether a person mended a refused login
+    cache_s: float  # how long an agreement is believed without asking again
+    acts: frozenset[str]  # what the office takes beside submissions: the last parts of the paths of domain C.4
+    look_up: str  # path of the look-up by NIK; empty: the agreement with Dukcapil does not grant it
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """Why the element check is left alone, since when and until when."""
+
+    trouble: Trouble
+    at: dt.datetime
+    until: dt.datetime
+
+
+_Answer = TypeVar("_Answer", CheckAnswer, Looked)
 
 
 def open_dukcapil(settings: RegistrySettings) -> RegistryAdapter:
@@ -85,7 +125,22 @@ class Dukcapil:
         self._options = options
         self._client = Client(settings, check_url=options.check_url.rstrip("/"), tls=_tls(options))
         self._keys = KeyRing(settings.callback_jwks)
-        self._checks_closed_until: dt.datetime | None = None
+        self._agreed = Agreements(seconds=options.cache_s, clock=settings.clock)
+        self._closed: _Closed | None = None
+        self._door = asyncio.Lock()
+        self._let_in = False
+
+    @property
+    def check_identity(self) -> str:
+        """As whom the element check is called, as a digest: one that was refused says nothing about another."""
+        settings = self._settings
+        who = (self._options.check_url, settings.check_user, settings.check_password, settings.check_ip)
+        return hashlib.sha256(json.dumps(who).encode()).hexdigest()
+
+    def reopen_checks(self, since: dt.datetime) -> None:
+        """Call the element check again, where it was closed before `since`: a person mended the cause."""
+        if self._closed is not None and self._closed.at <= since:
+            self._closed = None
 
     # ---------------------------------------------------------------------------------------- element check
 
@@ -111,29 +166,65 @@ class Dukcapil:
             return self._checked(role, record, {"NIK_FORMAT": ""})  # known without spending the day's quota
         if not self._settings.check_user:
             return self._checked(role, record, {"CHECK_UNCLEAR": ""})
-        self._stay_away_if_closed()
         elements = _elements(nik, parent, record)
+        if self._agreed.knows(elements):
+            return self._checked(role, record, {})
         path = f"/dukcapil/get_json/{self._options.institution}/CALL_VERIFY_BY_ELEMEN"
-        answer = await self._client.check(path, self._request(elements))
+        answer = await self._call(self._client.check, path, self._request(elements))
+        problems = self._problems(answer, elements)
+        if not problems:
+            self._agreed.keep(elements)
+        checked = self._checked(role, record, problems)
+        if not problems and self._options.look_up and "NO_KK" not in elements:
+            return replace(checked, learned=await self._look_up(role, nik))
+        return checked
+
+    async def _look_up(self, role: str, nik: str) -> Mapping[str, Personal]:
+        """Return the family card of a person whose data agreed, by the full record: only where that is configured."""
+        path = f"/dukcapil/get_json/{self._options.institution}/{self._options.look_up}"
+        answer = await self._call(self._client.look_up, path, self._request({"NIK": nik}, threshold=False))
+        person = answer.person
+        if person is None or person.nik != nik or not person.family_card:
+            return {}
+        return {f"{role}.family_card": Personal(person.family_card)}
+
+    async def _call(
+        self, ask: Callable[[str, Mapping[str, str]], Awaitable[_Answer]], path: str, request: Mapping[str, str]
+    ) -> _Answer:
+        """Call where we may. Until we were let in once, one call goes alone: a wrong password is tried once."""
+        if self._let_in:
+            return self._heard(await self._asked(ask, path, request))
+        async with self._door:
+            answer = self._heard(await self._asked(ask, path, request))
+            self._let_in = True
+        return answer
+
+    async def _asked(
+        self, ask: Callable[[str, Mapping[str, str]], Awaitable[_Answer]], path: str, request: Mapping[str, str]
+    ) -> _Answer:
+        self._stay_away_if_closed()
+        return await ask(path, request)
+
+    def _heard(self, answer: _Answer) -> _Answer:
         if answer.trouble:
             self._close_checks(answer.trouble)
-        return self._checked(role, record, self._problems(answer, elements))
+        return answer
 
-    def _request(self, elements: Mapping[str, str]) -> dict[str, str]:
+    def _request(self, elements: Mapping[str, str], *, threshold: bool = True) -> dict[str, str]:
         request = {
             "USER_ID": self._settings.check_user,
             "PASSWORD": self._settings.check_password,
             "IP_USER": self._settings.check_ip,
-            "TRESHOLD": str(SERVICE_THRESHOLD),
+            **({"TRESHOLD": str(SERVICE_THRESHOLD)} if threshold else {}),
             **elements,
         }
         return {k.lower(): v for k, v in request.items()} if self._options.lower_case_keys else request
 
     def _problems(self, answer: CheckAnswer, elements: Mapping[str, str]) -> dict[str, str]:
         """Return what is wrong: second half of the finding code, and the score where the name was compared."""
-        if answer.trouble is Trouble.REQUEST or answer.state == "CHECK_UNCLEAR":
+        if answer.trouble is Trouble.REQUEST or answer.state in ("CHECK_UNCLEAR", "CHECK_CODE_08"):
             log.warning("registry.check_unclear", code=answer.code, step="check")
-            return {"CHECK_UNCLEAR": ""}
+            return {answer.state or "CHECK_UNCLEAR": ""}
         if answer.state:
             return {answer.state: ""}
         problems: dict[str, str] = {}
@@ -148,10 +239,7 @@ class Dukcapil:
             return "CHECK_UNCLEAR" if verdict and not verdict.agrees else ""
         if verdict is None:
             return "CHECK_UNCLEAR"  # asked and not answered is not agreed
-        if element == "NAMA_LGKP":
-            agrees = verdict.agrees and verdict.score >= self._options.name_threshold
-        else:
-            agrees = verdict.agrees
+        agrees = verdict.agrees and verdict.score >= self._options.thresholds[element]
         return "" if agrees else ELEMENTS[element]
 
     def _checked(self, role: str, record: BirthRecord, problems: Mapping[str, str]) -> ParentCheck:
@@ -168,15 +256,16 @@ class Dukcapil:
         return ParentCheck(role, findings)
 
     def _stay_away_if_closed(self) -> None:
-        if self._checks_closed_until is None:
+        closed = self._closed
+        if closed is None:
             return
-        left = (self._checks_closed_until - self._settings.clock()).total_seconds()
-        if left > 0:
-            raise RegistryUnavailableError("the element check is not to be called for now", after=left)
-        self._checks_closed_until = None
+        left = (closed.until - self._settings.clock()).total_seconds()
+        if left > 0 or closed.trouble is Trouble.LOGIN:  # a refused login is never tried again by itself
+            raise _refused(closed.trouble, after=left if left > 0 else self._options.login_pause_s)
+        self._closed = None
 
     def _close_checks(self, trouble: Trouble) -> None:
-        """Stop calling: until midnight WIB for a used-up quota, a long pause for a refused login (domain F 93, 94)."""
+        """Stop calling: until midnight WIB for a used-up quota, until a person for a login (domain F 93, 94)."""
         if trouble is Trouble.REQUEST:
             return
         now = self._settings.clock()
@@ -185,12 +274,9 @@ class Dukcapil:
             until = dt.datetime.combine(tomorrow, dt.time(), _WIB)
         else:
             until = now + dt.timedelta(seconds=self._options.login_pause_s)
-        self._checks_closed_until = until
+        self._closed = _Closed(trouble, now, until)
         log.error("registry.check_refused", code=trouble.name, step="check", until=until.isoformat(timespec="seconds"))
-        raise RegistryUnavailableError(
-            f"the element check refuses us ({trouble.value}); it is left alone until {until.isoformat()}",
-            after=(until - now).total_seconds(),
-        )
+        raise _refused(trouble, after=(until - now).total_seconds())
 
     # ------------------------------------------------------------------------------------------- submission
 
@@ -201,6 +287,29 @@ class Dukcapil:
     async def submit(self, submission: Submission) -> Outcome:
         """Send the signed bytes (domain C.4)."""
         return await self._client.submit(submission)
+
+    @property
+    def amends(self) -> bool:
+        """Whether this office takes perbaikan."""
+        return "perbaikan" in self._options.acts
+
+    @property
+    def acts(self) -> frozenset[ActKind]:
+        """Which of pembatalan, pembetulan, berkas this office takes."""
+        return frozenset(kind for kind, word in ACTS.items() if word in self._options.acts)
+
+    def act_document(self, ask: Ask, record: BirthRecord) -> dict[str, Any]:
+        """Map an act to its body."""
+        return payload.act_document(ask, record, office=self._settings.office)
+
+    async def act(self, act: SignedAct) -> Outcome:
+        """Send an act; one that this office does not take over its interface is refused here."""
+        if act.kind not in self.acts:
+            raise RegistryRefusedError(
+                f"the office takes no {ACTS[act.kind]} over its interface (registry.options.acts): call the office",
+                reason=NOT_OFFERED,
+            )
+        return await self._client.act(act)
 
     async def ask(self, *, birth_id: str, revision: int, reference: str) -> Outcome:
         """Ask where a case is."""
@@ -233,6 +342,20 @@ class Dukcapil:
         await self._client.close()
 
 
+def _refused(trouble: Trouble, *, after: float) -> RegistryUnavailableError:
+    if trouble is Trouble.QUOTA:
+        return RegistryQuotaError(
+            "the day's quota of the element check is used up; it goes on at midnight WIB, or after "
+            "`procot registry resume` where the quota was raised",
+            after=after,
+        )
+    return RegistryLoginError(
+        "the element check refuses user, password or address and is not called again: correct registry.check_user, "
+        "check_password_file, check_ip and restart, or `procot registry resume` once Dukcapil mended its side",
+        after=after,
+    )
+
+
 def _elements(nik: str, parent: Parent, record: BirthRecord) -> dict[str, str]:
     """Return the elements to compare: what the record holds, nothing made up (domain C.2)."""
     family_card = parent.family_card or record.family_card
@@ -247,8 +370,9 @@ def _elements(nik: str, parent: Parent, record: BirthRecord) -> dict[str, str]:
 
 
 def _score(element: str, answer: CheckAnswer) -> str:
+    """Return the score where one came that says more than the word."""
     verdict = answer.verdicts.get(element)
-    return str(verdict.score) if element == "NAMA_LGKP" and verdict else ""
+    return str(verdict.score) if verdict and 0 < verdict.score < _FULL_SCORE else ""
 
 
 def _place(record: BirthRecord, field: str) -> Location | None:
@@ -281,20 +405,28 @@ def _tls(options: Options) -> ssl.SSLContext | None:
 
 def _options(settings: RegistrySettings) -> Options:
     given = dict(settings.options)
+    thresholds = {
+        element: int(_number(given, f"{key}_threshold", default=default, low=SERVICE_THRESHOLD, high=_FULL_SCORE))
+        for element, (key, default) in _THRESHOLDS.items()
+    }
     options = Options(
         check_url=given.pop("check_url", "") or settings.url,
         institution=given.pop("institution", "") or settings.office,
-        name_threshold=int(_number(given, "name_threshold", default=95, low=SERVICE_THRESHOLD, high=100)),
+        thresholds=thresholds,
         lower_case_keys=_choice(given, "key_case", ("upper", "lower")) == "lower",
-        login_pause_s=_number(given, "login_pause_s", default=3600, low=60, high=86_400),
+        login_pause_s=_number(given, "login_pause_s", default=300, low=10, high=86_400),
+        cache_s=3600 * _number(given, "cache_hours", default=24, low=0, high=24),
+        look_up=given.pop("look_up", ""),
+        acts=_several(given, "acts", ("perbaikan", "pembatalan", "pembetulan", "berkas")),
         ca_file=given.pop("ca_file", ""),
         cert_file=given.pop("cert_file", ""),
         key_file=given.pop("key_file", ""),
     )
     if given:
         raise ConfigError(f"registry.options.{min(given)}: unknown key of the adapter dukcapil")
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", options.institution):
-        raise ConfigError("registry.options.institution: letters, digits, '.', '_' and '-' only")
+    for key, text in (("institution", options.institution), ("look_up", options.look_up or "-")):
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
+            raise ConfigError(f"registry.options.{key}: letters, digits, '.', '_' and '-' only")
     return options
 
 
@@ -307,6 +439,15 @@ def _number(given: dict[str, str], key: str, *, default: float, low: float, high
     if not low <= value <= high:
         raise ConfigError(f"registry.options.{key} = {text!r}: write a number from {low} to {high}")
     return value
+
+
+def _several(given: dict[str, str], key: str, choices: tuple[str, ...]) -> frozenset[str]:
+    """Read words with spaces or commas between them; none given is all of them, `none` is none."""
+    text = given.pop(key, "") or " ".join(choices)
+    words = frozenset(text.replace(",", " ").split()) - {"none"}
+    if words - set(choices):
+        raise ConfigError(f"registry.options.{key} = {text!r}: write some of {', '.join(choices)}, or none")
+    return words
 
 
 def _choice(given: dict[str, str], key: str, choices: tuple[str, ...]) -> str:

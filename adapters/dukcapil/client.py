@@ -6,7 +6,8 @@
 | sent, then time-out, connection lost, other 5xx, unreadable or overlong 2xx | UnknownOutcome | Unavailable |
 | 400, 422, 409 DUPLIKAT | Refused (reason = the registry's code) | Protocol |
 | 409 for a key that was used with another body, other 4xx, 3xx | Protocol | Protocol |
-| 423 | the case is in process | Protocol |
+| 423 | the case is in process; an amendment or act: Unavailable | Protocol |
+| 409 TERLAMBAT, SUDAH_TERBIT, SUDAH_BERAKHIR, or 400, 422, to an amendment | TooLate: the case stands | – |
 | 401, 403 | Unavailable after a long pause, see `ACCESS_PAUSE_S` | the same |
 | 404, 405 | Unavailable after that pause: a wrong address | the same; 404 with the registry's own code: no such case |
 
@@ -27,10 +28,12 @@ import aiohttp
 import structlog
 
 from adapters.dukcapil import codes, replies
+from adapters.dukcapil.multipart import parts
 from gateway.contract.ports import Outcome, RegistryStatus
 from gateway.errors import (
     RegistryProtocolError,
     RegistryRefusedError,
+    RegistryTooLateError,
     RegistryUnavailableError,
     RegistryUnknownOutcomeError,
 )
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
-    from gateway.contract.ports import RegistrySettings, Submission
+    from gateway.contract.ports import RegistrySettings, SignedAct, Submission
 
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_DOCUMENT_BYTES = 10 * 1024 * 1024
@@ -96,13 +99,35 @@ class Client:
             "Idempotency-Key": submission.idempotency_key,
             "X-Tanda-Tangan": submission.signature,
         }
+        path = f"/{quote(submission.amends, safe='')}/perbaikan" if submission.amends else ""
         try:
-            reply = await self._call("POST", f"{self._base}/api/v1/kelahiran", headers, submission.payload)
+            reply = await self._call("POST", f"{self._base}/api/v1/kelahiran{path}", headers, submission.payload)
         except _LostError as error:
             raise RegistryUnknownOutcomeError(
                 f"the submission left and no answer came ({error}); ask by our id before sending again"
             ) from error
-        return self._submitted(reply, submission)
+        return self._amended(reply, submission) if submission.amends else self._submitted(reply, submission)
+
+    async def act(self, act: SignedAct) -> Outcome:
+        """POST a withdrawal, correction, revocation or documents under the act's own key (domain C.4)."""
+        url = f"{self._base}/api/v1/kelahiran/{quote(act.reference, safe='')}/{codes.ACTS[act.kind]}"
+        headers = {"Idempotency-Key": act.key, "X-Tanda-Tangan": act.signature}
+        body, kind = (act.payload, "application/json") if not act.scans else parts(act.payload, act.scans)
+        try:
+            reply = await self._call("POST", url, headers | {"Content-Type": kind}, body)
+        except _LostError as error:
+            raise RegistryUnknownOutcomeError(f"the {act.kind.value} left and no answer came ({error})") from error
+        self._refuse_if_busy(reply)
+        if reply.status in _OK:
+            return self._accepted(reply, act.birth_id, act.revision)
+        refusal = replies.parse_refusal(reply.body)
+        if reply.status == _LOCKED:
+            raise RegistryUnavailableError("the registry works on another act of this case", after=reply.retry_after)
+        if reply.status in _REFUSED or (reply.status == _CONFLICT and refusal.code != codes.KEY_REUSED):
+            raise RegistryRefusedError(
+                f"the registry refuses the {act.kind.value}", reason=refusal.code or "TANPA_KODE"
+            )
+        return self._lost_or_off(reply, refusal.code)
 
     async def ask(self, *, birth_id: str, revision: int, reference: str) -> Outcome:
         """GET a case by the registry's reference or by our id; one it does not have is UNKNOWN, not an error."""
@@ -125,6 +150,14 @@ class Client:
         reply = await self._repeatable("POST", f"{self._check_url}{method_path}", headers, body)
         self._only_ok(reply)
         return _safe_to_repeat(lambda: replies.parse_check(reply.body))
+
+    async def look_up(self, method_path: str, request: Mapping[str, str]) -> replies.Looked:
+        """POST a look-up by NIK (domain C.1), which changes nothing there either."""
+        body = json.dumps(request, ensure_ascii=False).encode()
+        headers = {"Content-Type": "application/json; charset=UTF-8"}
+        reply = await self._repeatable("POST", f"{self._check_url}{method_path}", headers, body)
+        self._only_ok(reply)
+        return _safe_to_repeat(lambda: replies.parse_look_up(reply.body))
 
     async def download(self, url: str) -> bytes:
         """GET a certificate file. Our token goes to the registry's own address only, never to another host."""
@@ -151,7 +184,7 @@ class Client:
     def _submitted(self, reply: Reply, submission: Submission) -> Outcome:
         self._refuse_if_busy(reply)
         if reply.status in _OK:
-            return self._accepted(reply, submission)
+            return self._accepted(reply, submission.birth_id, submission.revision)
         refusal = replies.parse_refusal(reply.body)
         if reply.status == _LOCKED:
             # The office works on this birth already; the reference tells on what.
@@ -162,22 +195,38 @@ class Client:
             reason = refusal.code or f"HTTP_{reply.status}"
             where = f" at {', '.join(refusal.pointers)}" if refusal.pointers else ""
             raise RegistryRefusedError(f"the registry refuses the submission: {reason}{where}", reason=reason)
+        return self._lost_or_off(reply, refusal.code)
+
+    def _amended(self, reply: Reply, submission: Submission) -> Outcome:
+        """Read the answer to a perbaikan: where it is not taken, the case goes on as it was."""
+        self._refuse_if_busy(reply)
+        if reply.status in _OK:
+            return self._accepted(reply, submission.birth_id, submission.revision)
+        refusal = replies.parse_refusal(reply.body)
+        if reply.status in _REFUSED or (reply.status == _CONFLICT and refusal.code in codes.TOO_LATE):
+            reason = refusal.code or f"HTTP_{reply.status}"
+            raise RegistryTooLateError(f"the registry does not take the amendment: {reason}", reason=reason)
+        if reply.status == _LOCKED:
+            raise RegistryUnavailableError("the registry works on another act of this case", after=reply.retry_after)
+        return self._lost_or_off(reply, refusal.code)
+
+    def _lost_or_off(self, reply: Reply, code: str) -> NoReturn:
         if reply.status in _SERVER_FAULT:
             raise RegistryUnknownOutcomeError(
-                f"the registry failed ({reply.status}) on a submission; ask by our id before sending again"
+                f"the registry failed ({reply.status}) on what was sent; ask by our id before sending again"
             )
-        if reply.status in _WRONG_ADDRESS:
-            self._pause(reply, refusal.code)
-        raise _off_contract(reply, refusal.code)
+        if reply.status in _WRONG_ADDRESS and code != codes.NOT_FOUND:
+            self._pause(reply, code)
+        raise _off_contract(reply, code)
 
-    def _accepted(self, reply: Reply, submission: Submission) -> Outcome:
+    def _accepted(self, reply: Reply, birth_id: str, revision: int) -> Outcome:
         try:
-            outcome = replies.parse_case(reply.body, birth_id=submission.birth_id, revision=submission.revision)
+            outcome = replies.parse_case(reply.body, birth_id=birth_id, revision=revision)
         except RegistryProtocolError as error:
             raise RegistryUnknownOutcomeError(
                 f"the registry took the submission ({reply.status}) and its answer cannot be read; ask by our id"
             ) from error
-        if (outcome.birth_id, outcome.revision) != (submission.birth_id, submission.revision):
+        if (outcome.birth_id, outcome.revision) != (birth_id, revision):
             raise RegistryProtocolError("the registry answered about another case than the one submitted")
         return self._located(outcome)
 

@@ -5,7 +5,7 @@ Tables only. A word that is not in them is not guessed: the caller raises or lea
 
 from __future__ import annotations
 
-from gateway.contract.ports import RegistryStatus
+from gateway.contract.ports import ActKind, ActStatus, RegistryStatus
 
 # Domain C.4, statuses. DIBETULKAN still has a certificate, DICABUT has none any more.
 STATUS: dict[str, RegistryStatus] = {
@@ -35,6 +35,22 @@ REFUSALS = frozenset(
     }
 )
 # Our additions to C.4: error codes that are no judgement of the birth (schemas/dukcapil/openapi.json).
+# Our additions to C.4: an amendment or act that the case has outrun; it stands as it was.
+TOO_LATE = frozenset({"TERLAMBAT", "SUDAH_TERBIT", "SUDAH_BERAKHIR", "REVISI_LAMA"})
+# What became of an act (`tindakan` of a case).
+ACT_STATUS: dict[str, ActStatus] = {
+    "DITERIMA": ActStatus.ACCEPTED,
+    "DIKABULKAN": ActStatus.GRANTED,
+    "DITOLAK": ActStatus.REFUSED,
+}
+# Act: the last part of its path, and its word in documents.
+ACTS: dict[ActKind, str] = {
+    ActKind.WITHDRAW: "pembatalan",
+    ActKind.REVOKE: "pembatalan",
+    ActKind.CORRECT: "pembetulan",
+    ActKind.DOCUMENTS: "berkas",
+}
+NOT_OFFERED = "TIDAK_TERSEDIA"
 KEY_REUSED = "KUNCI_DIPAKAI"
 DUPLICATE = "DUPLIKAT"
 NOT_FOUND = "TIDAK_DITEMUKAN"
@@ -42,9 +58,9 @@ SIGNATURE_INVALID = "TANDA_TANGAN_TIDAK_SAH"
 TIME_INVALID = "WAKTU_TIDAK_SAH"
 
 # Domain C.2, RESPONSE_CODE of the element check to the second half of a finding code (MOTHER_..., FATHER_...).
-# 08 is known only as "final": nothing is concluded from it but that a person must look.
+# 08 is known only as "final": nothing is concluded from it but that a person must ask what it means.
 CHECK_CODES: dict[str, str] = {
-    "08": "CHECK_UNCLEAR",
+    "08": "CHECK_CODE_08",
     "11": "NIK_DECEASED",
     "12": "NIK_DUPLICATE",
     "13": "NIK_NOT_FOUND",
@@ -72,6 +88,15 @@ ELEMENTS: dict[str, str] = {
     "TGL_LHR": "DOB_MISMATCH",
     "JENIS_KLMIN": "SEX_MISMATCH",
     "NO_KK": "KK_MISMATCH",
+}
+
+# `terbit.data`, what the akta says, by record path (domain F 97).
+REGISTERED: dict[str, str] = {
+    "anak/nama": "child.name",
+    "anak/tanggal_lahir": "child.born_on",
+    "anak/jenis_kelamin": "child.sex",
+    "ibu/nama": "mother.name",
+    "ayah/nama": "father.name",
 }
 
 # Domain B.12: the zone written beside the time on the akta.

@@ -8,17 +8,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from adapters.dukcapil.codes import ZONES
+from adapters.dukcapil.codes import ACTS, ZONES
+from gateway.contract.ports import ActKind
 from gateway.contract.record import BirthRecord, Event, Parent, Participant, PluralityKind, Variant
 
 if TYPE_CHECKING:
     import datetime as dt
 
     from gateway.contract.masked import Personal
-    from gateway.contract.ports import TwinGroup
+    from gateway.contract.ports import Ask, TwinGroup
     from gateway.contract.record import Child, Consent, Facility, Marriage
 
 VERSION = "1.0"
+BASES = {"clerical": "KLERIKAL", "court": "PENETAPAN_PENGADILAN"}
+_PARTS = {"child": "anak", "mother": "ibu", "father": "ayah"}
+_PERSON_POINTERS = {
+    "name": "nama",
+    "nik": "nik",
+    "travel_document": "dokumen_perjalanan",
+    "born_on": "tanggal_lahir",
+    "born_in": "tempat_lahir",
+    "citizenship": "kewarganegaraan",
+}
+_POINTERS = {
+    "born_at": "pukul",
+    "utc_offset": "zona",
+    "sex": "jenis_kelamin",
+    "place_name": "tempat_kelahiran",
+    "place_region": "kode_kabkota",
+    "parity": "kelahiran_ke",
+}
 _NO_FATHER = frozenset({Variant.MOTHER_ONLY, Variant.NO_PARENTS})
 # A relation that would name the father of a child that is registered without one (domain F 48).
 _FATHERLY = frozenset({"AYAH", "SUAMI", "FTH", "FATHER"})
@@ -50,6 +69,37 @@ def document(
             "persetujuan": _consent(record.consent),
         }
     ) | {"ibu": _parent(mother, record.family_card), "ayah": _parent(father, record.family_card)}
+
+
+def act_document(ask: Ask, record: BirthRecord, *, office: str) -> dict[str, Any]:
+    """Return the body of an act about a case (domain C.4): what is asked, of which revision, and why."""
+    head: dict[str, Any] = {
+        "versi": VERSION,
+        "id_kasus": ask.birth_id,
+        "revisi": ask.revision,
+        "tindakan": ACTS[ask.kind].upper(),
+        "alasan": ask.reason or None,
+        "no_akta": ask.number or None,
+    }
+    if ask.kind is ActKind.CORRECT:
+        head |= {
+            "dasar": BASES[ask.basis],
+            "no_penetapan": ask.order or None,
+            "perubahan": [place for path in ask.paths if (place := pointer(path))],
+            "dokumen": document(record, birth_id=ask.birth_id, revision=ask.revision, office=office, twins=None),
+        }
+    if ask.kind is ActKind.DOCUMENTS:
+        head["berkas"] = [
+            {"jenis": s.kind, "sha256": s.sha256, "mime": s.mime, "ukuran": len(s.content)} for s in ask.scans
+        ]
+    return _without_absent(head)
+
+
+def pointer(path: str) -> str:
+    """Return the JSON pointer into the document of a record path that the akta shows, "" for any other."""
+    part, _, name = path.partition(".")
+    place = _POINTERS.get(name) or _PERSON_POINTERS.get(name)
+    return f"/{_PARTS[part]}/{place}" if part in _PARTS and place else ""
 
 
 def zone(utc_offset: str | None) -> str | None:

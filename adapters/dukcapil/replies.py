@@ -9,14 +9,23 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from adapters.dukcapil.codes import CHECK_CODES, CHECK_TEXTS, ELEMENTS, LOGIN_TEXTS, QUOTA_TEXTS, STATUS
+from adapters.dukcapil.codes import (
+    ACT_STATUS,
+    CHECK_CODES,
+    CHECK_TEXTS,
+    ELEMENTS,
+    LOGIN_TEXTS,
+    QUOTA_TEXTS,
+    REGISTERED,
+    STATUS,
+)
 from gateway.contract.masked import Nik, Personal
-from gateway.contract.ports import Certificate, Outcome, RegistryStatus
+from gateway.contract.ports import ActOutcome, Certificate, Outcome, RegistryStatus
 from gateway.errors import RegistryProtocolError
 
 if TYPE_CHECKING:
@@ -142,6 +151,47 @@ def parse_check(body: bytes) -> CheckAnswer:
     return CheckAnswer(verdicts, state or ("" if verdicts else "CHECK_UNCLEAR"), code)
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Person:
+    """Of a full record (domain C.1) what a birth may need; the rest is not read. Never printed."""
+
+    nik: str
+    family_card: str = ""
+    born_on: dt.date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What the look-up by NIK said: a person, or a state of the record, or a trouble."""
+
+    person: Person | None = field(default=None, repr=False)
+    state: str = ""
+    trouble: Trouble | None = None
+
+
+def parse_look_up(body: bytes) -> Looked:
+    """Read an answer of CALL_NIK: numbers or text, keys of any case, three forms of dates, absent keys (domain C.1).
+
+    Raises RegistryProtocolError.
+    """
+    first = _first(load(body))
+    code, text = _response(first)
+    if trouble := _trouble(text):
+        return Looked(trouble=trouble)
+    if state := CHECK_CODES.get(code, "") or _state(text):
+        return Looked(state=state)
+    if first.get("NIK") is None:
+        raise RegistryProtocolError("the look-up answered neither a person nor a reason")
+    card, born = first.get("NO_KK"), first.get("TGL_LHR")
+    return Looked(
+        Person(
+            nik=digits(first["NIK"], place="/content/0/NIK"),
+            family_card=digits(card, place="/content/0/NO_KK") if card not in (None, "", 0) else "",
+            born_on=read_date(born) if isinstance(born, str) and born.strip() else None,
+        )
+    )
+
+
 def _first(answer: dict[str, Any]) -> dict[str, Any]:
     """Return content[0], or the answer itself where a deployment sends no envelope, with keys in capitals."""
     outer = {key.upper(): value for key, value in answer.items()}
@@ -220,7 +270,18 @@ def parse_case(body: bytes, *, birth_id: str = "", revision: int = 0) -> Outcome
         certificate=_certificate(answer.get("terbit")) if status is RegistryStatus.ISSUED else None,
         reason=_word(answer.get("kode")),
         text=_sentence(answer.get("pesan")),
+        acts=_acts(answer.get("tindakan")),
     )
+
+
+def _acts(told: object) -> tuple[ActOutcome, ...]:
+    """Read `tindakan`. One of a status that the contract does not know is left out: nothing is concluded from it."""
+    found = []
+    for entry in told if isinstance(told, list) else []:
+        key, status = (entry.get("kunci"), entry.get("status")) if isinstance(entry, dict) else (None, None)
+        if isinstance(key, str) and key and (known := ACT_STATUS.get(_word(status))):
+            found.append(ActOutcome(key, known, _word(entry.get("kode"))))
+    return tuple(found)
 
 
 def _certificate(issued: object) -> Certificate:
@@ -237,7 +298,22 @@ def _certificate(issued: object) -> Certificate:
         issued_at=_moment(issued.get("terbit_pada")),
         sha256=document["sha256"].lower(),
         document_url=document["url"],
+        registered=_registered(issued.get("data")),
     )
+
+
+def _registered(told: object) -> dict[str, Personal]:
+    """Read what the akta says, by record path; it is optional, and what is no text is no statement (domain F 97)."""
+    values = {}
+    for place, path in REGISTERED.items():
+        part, name = place.split("/")
+        person = told.get(part) if isinstance(told, dict) else None
+        text = _sentence(person.get(name)) if isinstance(person, dict) else ""
+        if text and name == "tanggal_lahir":
+            text = read_date(text).isoformat()
+        if text:
+            values[path] = Personal(text)
+    return values
 
 
 def _document(documents: object) -> dict[str, str]:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from adapters.dukcapil.sandbox.records import Case
+    from collections.abc import Sequence
+
+    from adapters.dukcapil.sandbox.records import Act, Case
 
 _TEXTS = {
     "NIK_IBU_TIDAK_SESUAI": "NIK ibu tidak sesuai dengan data kependudukan",
@@ -29,7 +31,13 @@ _TEXTS = {
     "ISI_TIDAK_SAH": "Isi permintaan tidak sesuai kontrak",
     "SIBUK": "Layanan sedang tidak tersedia",
     "GALAT": "Kesalahan pada layanan",
-    "BELUM_ADA": "Belum ada di sandbox",
+    "TERLAMBAT": "Permohonan sudah disetujui dan tidak dapat diubah lagi",
+    "SUDAH_TERBIT": "Akta sudah terbit",
+    "SUDAH_BERAKHIR": "Permohonan sudah berakhir",
+    "BELUM_TERBIT": "Akta belum terbit",
+    "TINDAKAN_LAIN": "Tindakan lain atas permohonan ini sedang diproses",
+    "TIDAK_TERSEDIA": "Kantor ini tidak menerima tindakan itu lewat layanan ini",
+    "DASAR_TIDAK_CUKUP": "Pembetulan ini memerlukan penetapan pengadilan",
 }
 
 
@@ -44,7 +52,7 @@ def number_of(reference_text: str, office: str) -> int | None:
     return int(tail) if head == f"P{office}" and tail.isascii() and tail.isdigit() and len(tail) <= 15 else None  # noqa: PLR2004 - below 2^63
 
 
-def case_body(case: Case, office: str) -> dict[str, Any]:
+def case_body(case: Case, office: str, *, acts: Sequence[Act] = (), spelling: str = "") -> dict[str, Any]:
     """Return where a case is: the same in the first answer, in polls and in callbacks."""
     body: dict[str, Any] = {
         "no_permohonan": reference(case, office),
@@ -54,9 +62,14 @@ def case_body(case: Case, office: str) -> dict[str, Any]:
         "diterima_pada": case.received_at,
     }
     if case.number:
-        body["terbit"] = _issued(case)
+        body["terbit"] = _issued(case, spelling)
     elif case.code and case.status in {"DITOLAK", "PERLU_PERBAIKAN"}:
         body |= {"kode": case.code, "pesan": case.text}
+    if acts:
+        body["tindakan"] = [
+            {"kunci": act.key, "jenis": act.kind, "status": act.status, **({"kode": act.code} if act.code else {})}
+            for act in acts
+        ]
     return body
 
 
@@ -84,12 +97,26 @@ def dumps(body: dict[str, Any]) -> str:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
-def _issued(case: Case) -> dict[str, Any]:
+def _registered(case: Case, spelling: str) -> dict[str, Any]:
+    """Return what the akta says of people, in the office's spelling where it has one of its own."""
+    body = case.body
+    child, told = body["anak"], {}
+    wanted = {"nama": spelling or child.get("nama"), **{k: child.get(k) for k in ("tanggal_lahir", "jenis_kelamin")}}
+    told["anak"] = {key: value for key, value in wanted.items() if isinstance(value, str)}
+    for parent in ("ibu", "ayah"):
+        name = (body.get(parent) or {}).get("nama")
+        if isinstance(name, str):
+            told[parent] = {"nama": name}
+    return told
+
+
+def _issued(case: Case, spelling: str) -> dict[str, Any]:
     issued = {
         "no_akta": case.number,
         "nik_anak": case.child_nik,
         "no_kk": case.family_card,
         "terbit_pada": case.issued_at,
         "dokumen": documents(case),
+        "data": _registered(case, spelling),
     }
     return {key: value for key, value in issued.items() if value is not None}

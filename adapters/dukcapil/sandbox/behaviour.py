@@ -26,6 +26,11 @@ class Behaviour:
     reject_next: str = ""  # DITOLAK with this code after verification, the next new case
     reject: str = ""  # DITOLAK with this code after verification, all
     needs_data_next: str = ""  # PERLU_PERBAIKAN with this code, the next new case
+    late_amendments: bool = False  # perbaikan always comes too late (409 TERLAMBAT)
+    no_acts: bool = False  # perbaikan, pembatalan, pembetulan and berkas are not offered (501)
+    refuse_act_next: str = ""  # the next act is taken and then decided DITOLAK with this code
+    act_seconds: float = 0.0  # time to decide an act; 0: with the answer
+    respell_next: str = ""  # the next case issued has this child's name on its akta
     duplicate_callbacks: bool = False  # each callback twice
     drop_callbacks: bool = False  # callbacks are forgotten; polling shows the truth
     check_outage: bool = False  # 503 to the element check only

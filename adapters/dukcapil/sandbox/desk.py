@@ -1,7 +1,8 @@
 """The office: takes submissions, works cases step by step, issues certificates. All it knows is in the records.
 
 DITERIMA -> VERIFIKASI -> DISETUJUI -> TANDA_TANGAN -> TERBIT (domain C.4); DITOLAK or PERLU_PERBAIKAN after
-verification where the behaviour says so. A restart goes on where the last process stopped.
+verification where the behaviour says so. Until approval a case may be amended, until issue withdrawn; after it there
+are correction (DIBETULKAN) and revocation (DICABUT). A restart goes on where the last process stopped.
 """
 
 from __future__ import annotations
@@ -9,20 +10,22 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import hashlib
+import json
 import time
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from adapters.dukcapil.sandbox import answers, certificate, judge, numbers
-from adapters.dukcapil.sandbox.records import Arrival, Case, Issued
+from adapters.dukcapil.sandbox.records import CERTIFIED, FINAL, Arrival, Case, Issued
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from adapters.dukcapil.sandbox.behaviour import Conduct
-    from adapters.dukcapil.sandbox.records import Records
+    from adapters.dukcapil.sandbox.records import Act, Records
 
 STEPS = {"DITERIMA": "VERIFIKASI", "VERIFIKASI": "DISETUJUI", "DISETUJUI": "TANDA_TANGAN", "TANDA_TANGAN": "TERBIT"}
+_APPROVED = frozenset({"DISETUJUI", "TANDA_TANGAN"})
 _ZONE = ZoneInfo("Asia/Jakarta")
 _BATCH = 500
 _TICK_S = 0.02  # the shortest rest between two rounds: cases that fall due together share a commit
@@ -91,10 +94,140 @@ class Desk:
                 self._records.move(case.no, case.status, due=time.time() + pace)
             else:
                 self._finish(self._records.get(case.no))
-            answer = answers.dumps(answers.case_body(self._records.get(case.no), self._office))
+            answer = answers.dumps(self.shown(self._records.get(case.no)))
             self._records.set_answer(case.no, answer)
         self._wake.set()
         return 202, answer
+
+    def shown(self, case: Case) -> dict[str, Any]:
+        """Return where a case is, as it is told to everybody."""
+        no = case.no
+        acts, spelling = self._records.acts_of(no), self._records.spelling(no)
+        return answers.case_body(case, self._office, acts=acts, spelling=spelling)
+
+    # --------------------------------------------------------------------------------------- amending, acts
+
+    def amend(self, case: Case, raw: bytes, body: dict[str, Any]) -> tuple[int, str]:
+        """Take a perbaikan whose key and signature are right: the case goes on with newer data (domain C.4)."""
+        digest = hashlib.sha256(raw).digest()
+        if known := self._records.find_by_key(body["id_kasus"], body["revisi"]):
+            held = self._records.earlier_key(body["id_kasus"], body["revisi"]) or known
+            if known.no != case.no or held.digest != digest:
+                return self._problem(409, "KUNCI_DIPAKAI")
+            return 200, held.answer
+        if case.case_id != body["id_kasus"]:
+            return self._problem(404, "TIDAK_DITEMUKAN")
+        if code := self._outrun(case, body["revisi"]):
+            return self._problem(409, code)
+        return self._refused(body) or self._amend(case, raw, digest, body["revisi"])
+
+    def _outrun(self, case: Case, revision: int) -> str:
+        if case.status in CERTIFIED:
+            return "SUDAH_TERBIT"
+        if case.status in FINAL:
+            return "SUDAH_BERAKHIR"
+        if case.status in _APPROVED or self._conduct.now.late_amendments:
+            return "TERLAMBAT"
+        return "REVISI_LAMA" if revision < case.revision else ""
+
+    def _amend(self, case: Case, raw: bytes, digest: bytes, revision: int) -> tuple[int, str]:
+        with self._records.transaction():
+            self._records.amend(case, revision, digest=digest, payload=raw.decode(), status="VERIFIKASI")
+            self._foresee(case.no)
+            if pace := self._pace():
+                self._records.move(case.no, "VERIFIKASI", due=time.time() + pace)
+            else:
+                self._finish(self._records.get(case.no))
+            answer = answers.dumps(self.shown(self._records.get(case.no)))
+            self._records.set_answer(case.no, answer)
+        self._wake.set()
+        return 202, answer
+
+    def act(
+        self, case: Case, kind: str, key: str, raw: bytes, files: dict[str, bytes] | None = None
+    ) -> tuple[int, str]:
+        """Take an act about a case whose signature is right. `files` are documents by the name of their part."""
+        digest, body = hashlib.sha256(raw).digest(), json.loads(raw)
+        if known := self._records.act(key):
+            same = known.digest == digest and known.case_no == case.no
+            return (200, known.answer) if same else self._problem(409, "KUNCI_DIPAKAI")
+        if body.get("id_kasus") != case.case_id:
+            return self._problem(404, "TIDAK_DITEMUKAN")
+        if any(act.status == "DITERIMA" for act in self._records.acts_of(case.no)):
+            return self._problem(423, "TINDAKAN_LAIN")
+        if refused := self._act_refused(case, kind, body, files or {}):
+            return refused
+        with self._records.transaction():
+            wait = self._conduct.now.act_seconds
+            due = time.time() + wait if wait else None
+            act = self._records.add_act(key, case.no, kind, digest=digest, body=raw.decode(), due=due)
+            for name, content in (files or {}).items():
+                self._records.keep_file(case.no, name, content)
+            if not wait:
+                self._decide(act)
+            answer = answers.dumps(self.shown(self._records.get(case.no)))
+            self._records.set_act_answer(key, answer)
+        self._wake.set()
+        return 202, answer
+
+    def _act_refused(
+        self, case: Case, kind: str, body: dict[str, Any], files: dict[str, bytes]
+    ) -> tuple[int, str] | None:
+        ended = case.status in FINAL - {"TERBIT", "DIBETULKAN"}
+        if kind == "PEMBETULAN":
+            return self._correction_refused(case, body, ended=ended)
+        if ended or (kind == "BERKAS" and case.status in CERTIFIED):
+            return self._problem(409, "SUDAH_BERAKHIR" if ended else "SUDAH_TERBIT")
+        if kind == "PEMBATALAN" and case.number and body.get("no_akta") != case.number:
+            return self._problem(
+                409, "SUDAH_TERBIT", no_akta=case.number
+            )  # whoever withdraws must know that it is there
+        wanted = body.get("berkas", [])
+        if kind == "BERKAS" and not (
+            wanted and all(hashlib.sha256(files.get(w["sha256"], b"")).hexdigest() == w["sha256"] for w in wanted)
+        ):
+            return self._problem(422, "BERKAS_TIDAK_TERBACA", faults=["/berkas"])
+        return None
+
+    def _correction_refused(self, case: Case, body: dict[str, Any], *, ended: bool) -> tuple[int, str] | None:
+        if ended or not case.number:
+            return self._problem(409, "SUDAH_BERAKHIR" if ended else "BELUM_TERBIT")
+        if body.get("no_akta") != case.number:
+            return self._problem(422, "DUPLIKAT", faults=["/no_akta"], no_akta=case.number)
+        court = body.get("dasar") == "PENETAPAN_PENGADILAN" and body.get("no_penetapan")
+        if "/anak/jenis_kelamin" in body.get("perubahan", []) and not court:
+            return self._problem(422, "DASAR_TIDAK_CUKUP", faults=["/dasar"])
+        document = body.get("dokumen")
+        if not isinstance(document, dict):
+            return self._problem(422, "BERKAS_KURANG", faults=["/dokumen"])
+        if refusal := judge.refusal(document, office=self._office):
+            return self._problem(422, refusal.code, faults=list(refusal.pointers))
+        return None
+
+    def _decide(self, act: Act) -> None:
+        """Grant or refuse an act, and do what it asks for."""
+        case = self._records.get(act.case_no)
+        if code := self._conduct.once("refuse_act_next"):
+            self._records.end_act(act.key, "DITOLAK", code)
+        else:
+            self._records.end_act(act.key, "DIKABULKAN")
+            self._grant(case, act)
+        self._tell(case.no)
+
+    def _grant(self, case: Case, act: Act) -> None:
+        if act.kind == "PEMBATALAN":
+            self._records.move(case.no, "DICABUT" if case.number else "DIBATALKAN", due=None)
+        elif act.kind == "PEMBETULAN":
+            document = json.dumps(json.loads(act.body)["dokumen"], ensure_ascii=False)
+            revision = json.loads(act.body)["revisi"]
+            digest = hashlib.sha256(document.encode()).digest()
+            if revision != case.revision:
+                self._records.amend(case, revision, digest=digest, payload=document, status=case.status)
+            self._records.respell(case.no, "")
+            self._records.issue(case.no, self._issued(self._records.get(case.no)), status="DIBETULKAN")
+        elif case.status == "PERLU_PERBAIKAN":
+            self._records.decide_later(case.no, verdict="", code="", text="")
+            self._records.move(case.no, "VERIFIKASI", due=time.time() + self._pace())
 
     def _foresee(self, no: int) -> None:
         """Settle now what verification will find, so that `..._next` means the next case received."""
@@ -120,6 +253,11 @@ class Desk:
                 with self._records.transaction():
                     for case in cases:
                         self._step(case)
+            acts = self._records.due_acts(time.time(), _BATCH)
+            if acts:
+                with self._records.transaction():
+                    for act in acts:
+                        self._decide(act)
             due, _ = self._records.next_due()
             rest = _LONGEST_REST_S if due is None else max(due - time.time(), _TICK_S)
             try:
@@ -128,15 +266,6 @@ class Desk:
                     await asyncio.sleep(_TICK_S)
             except TimeoutError:
                 continue  # the next case is due
-
-    def withdraw(self, case: Case) -> bool:
-        """Withdraw a case that has no certificate yet. False: too late."""
-        if case.status == "TERBIT":
-            return False
-        with self._records.transaction():
-            self._records.move(case.no, "DIBATALKAN", due=None)
-            self._tell(case.no)
-        return True
 
     def _pace(self) -> float:
         seconds = self._conduct.now.work_seconds
@@ -153,13 +282,15 @@ class Desk:
         if case.verdict:
             self._records.move(case.no, case.verdict, due=None)
         else:
+            if name := self._conduct.once("respell_next"):
+                self._records.respell(case.no, name)
             self._records.issue(case.no, self._issued(case))
         self._tell(case.no)
 
     def _tell(self, no: int) -> None:
         if not self._callbacks or self._conduct.now.drop_callbacks:
             return
-        body = answers.dumps(answers.case_body(self._records.get(no), self._office))
+        body = answers.dumps(self.shown(self._records.get(no)))
         self._records.queue_callback(no, body.encode())
         self._told()
 
@@ -167,8 +298,11 @@ class Desk:
 
     def _issued(self, case: Case) -> Issued:
         body, now = case.body, self._clock().astimezone(_ZONE)
+        if name := self._records.spelling(case.no):
+            body["anak"]["nama"] = name
         number = self._number(case, body, now.date())
-        nik, family_card = self._child_numbers(body, now.date())
+        # A corrected akta is about the same child: its NIK stays.
+        nik, family_card = (case.child_nik, case.family_card) if case.number else self._child_numbers(body, now.date())
         pdf = certificate.render(_extract(body, number, nik, family_card, office=self._office, issued=now))
         return Issued(
             number=number,

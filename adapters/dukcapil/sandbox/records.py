@@ -10,7 +10,7 @@ import json
 import sqlite3
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -34,13 +34,31 @@ CREATE TABLE IF NOT EXISTS callbacks (
     body BLOB NOT NULL, tries INTEGER NOT NULL DEFAULT 0, due REAL
 );
 CREATE INDEX IF NOT EXISTS callbacks_due ON callbacks (due) WHERE due IS NOT NULL;
+CREATE TABLE IF NOT EXISTS earlier_keys (
+    id_kasus TEXT NOT NULL, revisi INTEGER NOT NULL, case_no INTEGER NOT NULL REFERENCES cases (no),
+    digest BLOB NOT NULL, answer TEXT NOT NULL, PRIMARY KEY (id_kasus, revisi)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS acts (
+    no INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, case_no INTEGER NOT NULL REFERENCES cases (no),
+    kind TEXT NOT NULL, digest BLOB NOT NULL, body TEXT NOT NULL, answer TEXT NOT NULL DEFAULT '',
+    status TEXT NOT NULL DEFAULT 'DITERIMA', code TEXT NOT NULL DEFAULT '', due REAL
+);
+CREATE INDEX IF NOT EXISTS acts_due ON acts (due) WHERE due IS NOT NULL;
+CREATE INDEX IF NOT EXISTS acts_case ON acts (case_no, no);
+CREATE TABLE IF NOT EXISTS files (
+    sha256 TEXT NOT NULL, case_no INTEGER NOT NULL REFERENCES cases (no), content BLOB NOT NULL,
+    PRIMARY KEY (case_no, sha256)
+);
+CREATE TABLE IF NOT EXISTS spellings (case_no INTEGER PRIMARY KEY REFERENCES cases (no), name TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 _COLUMNS = (
     "no, id_kasus, revisi, digest, payload, answer, status, received_at, due, verdict, code, text, "
     "number, child_nik, family_card, issued_at, sha256"
 )
-FINAL = frozenset({"TERBIT", "DITOLAK", "DIBATALKAN"})
+FINAL = frozenset({"TERBIT", "DITOLAK", "DIBATALKAN", "DIBETULKAN", "DICABUT"})
+# There is, or was, a certificate: no other application for this birth.
+CERTIFIED = frozenset({"TERBIT", "DIBETULKAN", "DICABUT"})
 # Waiting for the hospital or over: a newer revision may take its place.
 _REPLACEABLE = frozenset({"PERLU_PERBAIKAN", "DITOLAK", "DIBATALKAN"})
 
@@ -72,6 +90,21 @@ class Case:
         """The document as submitted."""
         document: dict[str, Any] = json.loads(self.payload)
         return document
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Act:
+    """One act about a case: withdrawal, correction, documents. `body` is people's data too."""
+
+    no: int
+    key: str
+    case_no: int
+    kind: str  # PEMBATALAN, PEMBETULAN, BERKAS
+    digest: bytes
+    body: str
+    answer: str
+    status: str  # DITERIMA, DIKABULKAN, DITOLAK
+    code: str
 
 
 class Arrival(Enum):
@@ -139,11 +172,13 @@ class Records:
 
     def arrival(self, case_id: str, revision: int, digest: bytes) -> tuple[Arrival, Case | None]:
         """Tell what a submission with this key and body would be, and the case that makes it so."""
+        if earlier := self.earlier_key(case_id, revision):
+            return (Arrival.REPEATED if earlier.digest == digest else Arrival.KEY_REUSED), earlier
         known = {case.revision: case for case in self._cases("id_kasus = ? ORDER BY revisi", case_id)}
         if same := known.get(revision):
             return (Arrival.REPEATED if same.digest == digest else Arrival.KEY_REUSED), same
         for case in known.values():
-            if case.status == "TERBIT":
+            if case.status in CERTIFIED:
                 return Arrival.ISSUED, case
         if known and max(known) > revision:
             return Arrival.STALE, known[max(known)]
@@ -174,8 +209,86 @@ class Records:
         return next(iter(self._cases("no = ?", no)), None)
 
     def find_by_key(self, case_id: str, revision: int) -> Case | None:
-        """Return a case by the gateway's id and revision, or None."""
-        return next(iter(self._cases("id_kasus = ? AND revisi = ?", case_id, revision)), None)
+        """Return a case by the gateway's id and a revision it has or had, or None."""
+        found = next(iter(self._cases("id_kasus = ? AND revisi = ?", case_id, revision)), None)
+        if found is None and (earlier := self.earlier_key(case_id, revision)):
+            return self.get(earlier.no)
+        return found
+
+    def earlier_key(self, case_id: str, revision: int) -> Case | None:
+        """Return the case that a revision was amended in since, with that revision's digest and answer, or None."""
+        row = self._db.execute(
+            "SELECT case_no, digest, answer FROM earlier_keys WHERE id_kasus = ? AND revisi = ?", (case_id, revision)
+        ).fetchone()
+        if row is None:
+            return None
+        return replace(self.get(row[0]), revision=revision, digest=row[1], answer=row[2])
+
+    def amend(self, case: Case, revision: int, *, digest: bytes, payload: str, status: str) -> None:
+        """Let a case have the data of a newer revision; the key before is kept with its answer."""
+        self._db.execute(
+            "INSERT INTO earlier_keys VALUES (?, ?, ?, ?, ?)",
+            (case.case_id, case.revision, case.no, case.digest, case.answer),
+        )
+        self._db.execute(
+            "UPDATE cases SET revisi = ?, digest = ?, payload = ?, answer = '', status = ?, verdict = '', code = '', "
+            "text = '' WHERE no = ?",
+            (revision, digest, payload, status, case.no),
+        )
+
+    def respell(self, no: int, name: str) -> None:
+        """Note how the office spells the child's name."""
+        self._db.execute("INSERT OR REPLACE INTO spellings VALUES (?, ?)", (no, name))
+
+    def spelling(self, no: int) -> str:
+        """Return the office's own spelling of the child's name, "" for the one that was submitted."""
+        row = self._db.execute("SELECT name FROM spellings WHERE case_no = ?", (no,)).fetchone()
+        return str(row[0]) if row else ""
+
+    # ----------------------------------------------------------------------------------------------- acts
+
+    def act(self, key: str) -> Act | None:
+        """Return an act by its key, or None."""
+        return next(iter(self._acts("key = ?", key)), None)
+
+    def acts_of(self, no: int) -> list[Act]:
+        """Return the acts about a case, oldest first."""
+        return self._acts("case_no = ? ORDER BY no", no)
+
+    def add_act(self, key: str, no: int, kind: str, *, digest: bytes, body: str, due: float | None) -> Act:
+        """Keep a new act."""
+        self._db.execute(
+            "INSERT INTO acts (key, case_no, kind, digest, body, due) VALUES (?, ?, ?, ?, ?, ?)",
+            (key, no, kind, digest, body, due),
+        )
+        return self._acts("key = ?", key)[0]
+
+    def end_act(self, key: str, status: str, code: str = "") -> None:
+        """Decide an act."""
+        self._db.execute("UPDATE acts SET status = ?, code = ?, due = NULL WHERE key = ?", (status, code, key))
+
+    def set_act_answer(self, key: str, answer: str) -> None:
+        """Keep the first answer to an act, to be given again word for word."""
+        self._db.execute("UPDATE acts SET answer = ? WHERE key = ?", (answer, key))
+
+    def due_acts(self, now: float, limit: int) -> list[Act]:
+        """Return acts to be decided now."""
+        return self._acts("due <= ? ORDER BY due LIMIT ?", now, limit)
+
+    def _acts(self, where: str, *values: object) -> list[Act]:
+        rows = self._db.execute(
+            f"SELECT no, key, case_no, kind, digest, body, answer, status, code FROM acts WHERE {where}",  # noqa: S608
+            values,
+        )
+        return [Act(*row) for row in rows]
+
+    def keep_file(self, no: int, sha256: str, content: bytes) -> None:
+        """Keep a document of a case."""
+        self._db.execute("INSERT OR IGNORE INTO files VALUES (?, ?, ?)", (sha256, no, content))
+
+    def files_of(self, no: int) -> list[str]:
+        """Return the digests of a case's documents."""
+        return [row[0] for row in self._db.execute("SELECT sha256 FROM files WHERE case_no = ? ORDER BY sha256", (no,))]
 
     def set_answer(self, no: int, answer: str) -> None:
         """Keep the first answer, to be given again word for word."""
@@ -189,12 +302,13 @@ class Records:
         """Put a case one step on."""
         self._db.execute("UPDATE cases SET status = ?, due = ? WHERE no = ?", (status, due, no))
 
-    def issue(self, no: int, issued: Issued) -> None:
+    def issue(self, no: int, issued: Issued, *, status: str = "TERBIT") -> None:
         """Give a case its certificate. SQLite refuses a number that was given before."""
         self._db.execute(
-            "UPDATE cases SET status = 'TERBIT', due = NULL, code = '', text = '', number = ?, child_nik = ?, "
+            "UPDATE cases SET status = ?, due = NULL, code = '', text = '', number = ?, child_nik = ?, "
             "family_card = ?, issued_at = ?, sha256 = ?, document = ? WHERE no = ?",
             (
+                status,
                 issued.number,
                 issued.child_nik,
                 issued.family_card,
@@ -257,7 +371,8 @@ class Records:
     def next_due(self) -> tuple[float | None, float | None]:
         """Return when the next case and the next callback are due."""
         row = self._db.execute(
-            "SELECT (SELECT min(due) FROM cases WHERE due IS NOT NULL), "
+            "SELECT (SELECT min(due) FROM (SELECT min(due) AS due FROM cases WHERE due IS NOT NULL "
+            "UNION ALL SELECT min(due) FROM acts WHERE due IS NOT NULL)), "
             "(SELECT min(due) FROM callbacks WHERE due IS NOT NULL)"
         ).fetchone()
         return row[0], row[1]

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 
 from adapters.dukcapil.keyring import KeyRing
+from adapters.dukcapil.multipart import MANIFEST
 from adapters.dukcapil.sandbox import answers, people
 from adapters.dukcapil.sandbox.behaviour import Behaviour, Conduct
 from adapters.dukcapil.sandbox.desk import Desk
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MAX_BODY_BYTES = 1024 * 1024
+MAX_FILES_BYTES = 32 * 1024 * 1024
 WINDOW_S = 300  # X-Waktu, domain C.4
 _MAX_REVISION = 1_000_000
 log = structlog.get_logger("procot.sandbox")
@@ -87,6 +89,7 @@ class RegistrySandbox:
     def __init__(self, settings: RegistrySandboxSettings) -> None:
         self._settings = settings
         self.conduct = Conduct(settings.behaviour)
+        self.logins = 0  # calls of the element check and the look-up that were looked at
         self._records = Records(settings.directory / "registry.sqlite3")
         self._key = own_key(settings.directory / "registry-key.pem")
         self._kid = thumbprint(self._key.public_key())
@@ -157,12 +160,13 @@ class RegistrySandbox:
                 web.get("/api/v1/kelahiran", self._ask_by_key),
                 web.get("/api/v1/kelahiran/{no}", self._ask),
                 web.get("/api/v1/kelahiran/{no}/dokumen", self._documents),
-                web.post("/api/v1/kelahiran/{no}/pembatalan", self._withdraw),
-                web.post("/api/v1/kelahiran/{no}/perbaikan", self._not_here),
-                web.post("/api/v1/kelahiran/{no}/pembetulan", self._not_here),
-                web.post("/api/v1/kelahiran/{no}/berkas", self._not_here),
+                web.post("/api/v1/kelahiran/{no}/perbaikan", self._amend),
+                web.post("/api/v1/kelahiran/{no}/pembatalan", self._act),
+                web.post("/api/v1/kelahiran/{no}/pembetulan", self._act),
+                web.post("/api/v1/kelahiran/{no}/berkas", self._attach),
                 web.get("/dokumen/{number}.pdf", self._document),
                 web.post("/dukcapil/get_json/{institution}/CALL_VERIFY_BY_ELEMEN", self._check),
+                web.post("/dukcapil/get_json/{institution}/CALL_NIK", self._look_up),
                 web.get("/.well-known/jwks.json", self._jwks),
                 web.get("/sandbox/behaviour", self._show_behaviour),
                 web.put("/sandbox/behaviour", self._set_behaviour),
@@ -251,16 +255,47 @@ class RegistrySandbox:
             return answers.problem(404, "TIDAK_DITEMUKAN")
         return web.json_response(answers.documents(case))
 
-    async def _withdraw(self, request: web.Request) -> web.StreamResponse:
-        if unproven := await self._unproven(request, await request.read()):
+    async def _amend(self, request: web.Request) -> web.StreamResponse:
+        raw = await request.read()
+        if unproven := await self._unproven(request, raw):
             return unproven
-        case = self._case(request)
-        if case is not None and not self._desk.withdraw(case):
-            return answers.problem(409, "DUPLIKAT", no_akta=case.number or "")
-        return self._shown(self._case(request))
+        body = _json_object(raw)
+        if body is None or not _is_key(body, request.headers.get("Idempotency-Key", "")):
+            return answers.problem(400, "ISI_TIDAK_SAH")
+        return self._on_case(request, lambda case: self._desk.amend(case, raw, body))
 
-    async def _not_here(self, _request: web.Request) -> web.StreamResponse:
-        return answers.problem(501, "BELUM_ADA")
+    async def _act(self, request: web.Request) -> web.StreamResponse:
+        raw = await request.read()
+        if unproven := await self._unproven(request, raw):
+            return unproven
+        return self._acted(request, raw, None)
+
+    async def _attach(self, request: web.Request) -> web.StreamResponse:
+        """Take documents: the signed list first, then one part a file, named by its SHA-256."""
+        try:
+            found = await _parts(request)
+        except ValueError:  # not multipart, or no list in it
+            return answers.problem(400, "ISI_TIDAK_SAH")
+        raw = found.pop(MANIFEST, b"")
+        if unproven := await self._unproven(request, raw):
+            return unproven
+        return self._acted(request, raw, found)
+
+    def _acted(self, request: web.Request, raw: bytes, files: dict[str, bytes] | None) -> web.Response:
+        key, kind = request.headers.get("Idempotency-Key", ""), request.path.rpartition("/")[2].upper()
+        body = _json_object(raw)
+        if body is None or not key or body.get("tindakan") != kind or not isinstance(body.get("revisi"), int):
+            return answers.problem(400, "ISI_TIDAK_SAH")
+        return self._on_case(request, lambda case: self._desk.act(case, kind, key, raw, files))
+
+    def _on_case(self, request: web.Request, work: Callable[[Case], tuple[int, str]]) -> web.Response:
+        if self.conduct.now.no_acts:
+            return answers.problem(501, "TIDAK_TERSEDIA")
+        case = self._case(request)
+        if case is None:
+            return answers.problem(404, "TIDAK_DITEMUKAN")
+        status, text = work(case)
+        return web.Response(status=status, text=text, content_type="application/json")
 
     async def _document(self, request: web.Request) -> web.StreamResponse:
         pdf = self._records.document(request.match_info["number"])
@@ -275,18 +310,24 @@ class RegistrySandbox:
     def _shown(self, case: Case | None) -> web.Response:
         if case is None:
             return answers.problem(404, "TIDAK_DITEMUKAN")
-        text = answers.dumps(answers.case_body(case, self._settings.office))
+        text = answers.dumps(self._desk.shown(case))
         return web.Response(text=text, content_type="application/json")
 
     # ---------------------------------------------------------------------------------------- element check
 
     async def _check(self, request: web.Request) -> web.StreamResponse:
         """Answer as Dukcapil does: always 200, the reason inside (domain 0.14)."""
-        body = _json_object(await request.read()) or {}
-        query = {key.upper(): value.strip() for key, value in body.items() if isinstance(value, str)}
+        query = _query(await request.read())
         return web.json_response(self._check_refused(query) or people.answer_check(query))
 
+    async def _look_up(self, request: web.Request) -> web.StreamResponse:
+        """Answer a look-up by NIK in the same style (domain C.1)."""
+        query = _query(await request.read())
+        card = f"{query.get('NIK', '')[:6]}1405189001"
+        return web.json_response(self._check_refused(query) or people.answer_look_up(query, card))
+
     def _check_refused(self, query: dict[str, str]) -> dict[str, object] | None:
+        self.logins += 1
         user, password = query.get("USER_ID", ""), query.get("PASSWORD", "")
         wanted = (self._settings.check_user, self._settings.check_password)
         if not (user and password and "IP_USER" in query):
@@ -333,6 +374,30 @@ def _json_object(raw: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+async def _parts(request: web.Request) -> dict[str, bytes]:
+    """Return the parts of a multipart body by name. Raises ValueError."""
+    found: dict[str, bytes] = {}
+    reader = await request.multipart()
+    total = 0
+    while (part := await reader.next()) is not None:
+        if not isinstance(part, BodyPartReader) or not part.name:
+            raise ValueError("a part without a name")
+        found[part.name] = bytes(await part.read())
+        total += len(found[part.name])
+        if total > MAX_FILES_BYTES:
+            raise ValueError("too many bytes")
+    return found
+
+
+def _query(raw: bytes) -> dict[str, str]:
+    """Return a request of the check with its keys in capitals; the right spelling of TRESHOLD is taken too."""
+    body = _json_object(raw) or {}
+    query = {key.upper(): value.strip() for key, value in body.items() if isinstance(value, str)}
+    if "THRESHOLD" in query:
+        query.setdefault("TRESHOLD", query.pop("THRESHOLD"))
+    return query
 
 
 def _is_key(body: dict[str, Any], key: str) -> bool:
