@@ -6,7 +6,7 @@ A facility's token sees that facility's births only; what lies outside of a toke
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -14,7 +14,7 @@ from gateway.store import tokens
 from gateway.web.problems import problem
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from gateway.store.database import Database
     from gateway.store.tokens import Identity
@@ -40,6 +40,15 @@ def authenticated(
         return response
 
     return checked
+
+
+def sees(identity: Identity, birth: Mapping[str, Any]) -> bool:
+    """Tell whether a birth (its facility, office and restriction) lies within a token's scope."""
+    if identity.facility is not None and birth["facility"] != identity.facility:
+        return False
+    if identity.office not in (None, "all") and birth["office"] != identity.office:
+        return False
+    return identity.restricted or not birth["restricted"]
 
 
 def _unauthorized(detail: str) -> web.Response:

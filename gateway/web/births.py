@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from gateway.contract.lifecycle import State
+from gateway.contract.missing import ITEMS
 from gateway.pipeline import handover
 from gateway.store import submissions, views
 from gateway.store.views import Filter
-from gateway.web.auth import DATABASE, authenticated
+from gateway.web.auth import DATABASE, authenticated, sees
 from gateway.web.problems import problem
 
 if TYPE_CHECKING:
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
 CONTEXT: web.AppKey[Context] = web.AppKey("context")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")  # in a file name
 _FIRST_YEAR, _LAST_YEAR = 2000, 2200
-_QUERY = frozenset({"facility", "control_id", "mrn", "state", "since", "cursor", "limit"})
+_QUERY = frozenset({
+    "facility", "control_id", "mrn", "state", "since", "cursor", "limit", "office", "missing", "deadline_before",
+    "order", "urgency",
+})  # fmt: skip
+_ORDERS = ("updated", "urgency")
 
 
 def routes() -> list[web.RouteDef]:
@@ -44,7 +49,7 @@ def routes() -> list[web.RouteDef]:
 
 async def _list(request: web.Request, identity: Identity) -> web.StreamResponse:
     try:
-        wanted = read_filter(request.query, scope=identity.facility)
+        wanted = read_filter(request.query, identity)
         limit = _limit(request.query.get("limit"), request.app[CONTEXT].config.limits.page_items)
         items, following = await views.births(
             request.app[DATABASE], wanted, cursor=request.query.get("cursor"), limit=limit
@@ -54,7 +59,7 @@ async def _list(request: web.Request, identity: Identity) -> web.StreamResponse:
     return web.json_response({"items": items, "next": following})
 
 
-def read_filter(query: MultiMapping[str], *, scope: str | None) -> Filter:
+def read_filter(query: MultiMapping[str], identity: Identity) -> Filter:
     """Read the query of GET /v1/births. Raises ValueError naming the parameter and what it takes."""
     for name in query:
         if name not in _QUERY:
@@ -66,14 +71,42 @@ def read_filter(query: MultiMapping[str], *, scope: str | None) -> Filter:
     state = query.get("state")
     if state is not None and state not in {s.value for s in State}:
         raise ValueError(f"state: no such state; one of {', '.join(s.value for s in State)}")
+    missing = query.get("missing")
+    if missing is not None and missing not in ITEMS:
+        raise ValueError(f"missing: no such item; one of {', '.join(ITEMS)}")
+    order = query.get("order", _ORDERS[0])
+    if order not in _ORDERS:
+        raise ValueError(f"order: one of {', '.join(_ORDERS)}")
     return Filter(
         facility=query.get("facility"),
         control_id=query.get("control_id"),
         medical_record=query.get("mrn"),
         state=state,
         since=_since(query.get("since")),
-        scope=scope,
+        scope=identity.facility,
+        office=query.get("office"),
+        office_scope=None if identity.office == "all" else identity.office,
+        missing=missing,
+        before=_day(query.get("deadline_before")),
+        urgency=_urgency(query.get("urgency")),
+        urgent=order == "urgency",
+        restricted=identity.restricted,
     )
+
+
+def _day(text: str | None) -> dt.date | None:
+    try:
+        return dt.date.fromisoformat(text) if text is not None else None
+    except ValueError:
+        raise ValueError("deadline_before: not a day such as 2026-11-24") from None
+
+
+def _urgency(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if text not in set("0123456789"):
+        raise ValueError("urgency: a digit, 0 the most urgent; births of this priority and before it")
+    return int(text)
 
 
 def _since(text: str | None) -> dt.datetime | None:
@@ -98,45 +131,52 @@ def _limit(text: str | None, most: int) -> int:
     return int(text)
 
 
-async def _in_scope(request: web.Request, identity: Identity) -> dict[str, Any] | None:
+async def in_scope(request: web.Request, identity: Identity) -> dict[str, Any] | None:
     """Return the birth of the path if this identity may see it."""
     try:
         birth_id = uuid.UUID(request.match_info["id"])
     except ValueError:
         return None
     found = await views.birth(request.app[DATABASE], birth_id)
-    if found is None or (identity.facility is not None and found["facility"] != identity.facility):
-        return None
-    return found
+    return found if found and sees(identity, found) else None
 
 
-def _not_found() -> web.Response:
+def not_found() -> web.Response:
+    """Return the answer for what does not exist, or not for this token: nothing tells the two apart."""
     return problem(HTTPStatus.NOT_FOUND, "there is no such birth within the scope of this token", code="NOT_FOUND")
 
 
 async def _show(request: web.Request, identity: Identity) -> web.StreamResponse:
-    found = await _in_scope(request, identity)
-    return web.json_response(found) if found else _not_found()
+    found = await in_scope(request, identity)
+    if found is None:
+        return not_found()
+    if identity.role == "facility" and found["state"] == State.ISSUED.value and not found["certificate"]["sha256"]:
+        # The office told the numbers and no file: with them the facility has all there is.
+        await handover.picked_up(request.app[CONTEXT], uuid.UUID(found["id"]), actor=identity.actor)
+        found = await in_scope(request, identity) or found
+    return web.json_response(found)
 
 
 async def _history(request: web.Request, identity: Identity) -> web.StreamResponse:
-    found = await _in_scope(request, identity)
+    found = await in_scope(request, identity)
     if found is None:
-        return _not_found()
+        return not_found()
     events = await views.history(request.app[DATABASE], uuid.UUID(found["id"]))
     return web.json_response({"items": events, "next": None})
 
 
 async def _document(request: web.Request, identity: Identity) -> web.StreamResponse:
     """Return the certificate's file. A hospital without a listener has it from here: that is its delivery."""
-    found = await _in_scope(request, identity)
+    found = await in_scope(request, identity)
     if found is None:
-        return _not_found()
+        return not_found()
     birth_id = uuid.UUID(found["id"])
     async with request.app[DATABASE].connection() as connection:
         certificate = await submissions.certificate(connection, birth_id)
     if certificate is None or not certificate.document:
         detail = f"there is no certificate yet; the birth is {found['state']}"
+        if certificate is not None and not certificate.sha256:
+            detail = "the office keeps the certificate's file; its numbers stand with the birth"
         return problem(HTTPStatus.CONFLICT, detail, code="NO_CERTIFICATE")
     response = await _sent(request, certificate)
     if identity.role == "facility":  # only now: a connection that was cut has delivered nothing

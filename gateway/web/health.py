@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from gateway.errors import KeyMissingError, StoreUnavailableError
-from gateway.store import queue
+from gateway.errors import KeyMissingError, RegistryLoginError, RegistryQuotaError, StoreUnavailableError
+from gateway.pipeline.pause import describe
+from gateway.store import answers, pauses, queue
 from gateway.web.auth import DATABASE
 from gateway.web.births import CONTEXT
 
@@ -42,17 +43,35 @@ async def _readyz(request: web.Request) -> web.Response:
     except KeyMissingError as error:
         reasons.append(str(error))
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-    return web.json_response({"status": "not ready" if reasons else "ready", "reasons": reasons}, status=status.value)
+    told = {"status": "not ready" if reasons else "ready", "reasons": reasons, "notices": await _notices(request)}
+    return web.json_response(told, status=status.value)
+
+
+async def _notices(request: web.Request) -> list[str]:
+    """Return what an operator must do though births are accepted: a registry that refuses us, with the next step."""
+    try:
+        found = await pauses.listing(request.app[DATABASE], request.app[CONTEXT].clock())
+    except StoreUnavailableError:
+        return []
+    return [describe(pause) for pause in found]
 
 
 async def _metrics(request: web.Request) -> web.Response:
     metrics = request.app[CONTEXT].metrics
+    paused: list[pauses.Pause] = []
     try:
+        paused = await pauses.listing(request.app[DATABASE], request.app[CONTEXT].clock())
         counts = await queue.open_counts(request.app[DATABASE])
+        waiting = await answers.waiting_counts(request.app[DATABASE])
     except StoreUnavailableError:
-        counts = {}
+        counts, waiting = {}, {}
+    for cause in (RegistryQuotaError.code, RegistryLoginError.code):
+        metrics.paused.labels(cause).set(sum(pause.cause == cause for pause in paused))
     for kind in queue.Kind:
         metrics.open_tasks.labels(kind.value).set(counts.get(kind.value, 0))
+    for facility in request.app[CONTEXT].facilities.values():
+        if facility.application_answer == "listener":
+            metrics.answers_waiting.labels(facility.code).set(waiting.get(facility.code, 0))
     return web.Response(body=metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 

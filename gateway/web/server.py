@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 
 from gateway.errors import ConfigError, StoreUnavailableError
-from gateway.web import births, callbacks, health, hl7
+from gateway.web import births, callbacks, forms, health, hl7, office, stream
 from gateway.web.auth import DATABASE
 from gateway.web.births import CONTEXT
 from gateway.web.health import READY
@@ -63,7 +63,9 @@ async def _answered(
 _DETAILS = {
     HTTPStatus.NOT_FOUND: "there is nothing here; the paths are in schemas/openapi.json",
     HTTPStatus.METHOD_NOT_ALLOWED: "this path does not take that method",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "the body is larger than limits.http_body_bytes",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
+        "the body is larger than limits.http_body_bytes (a form: limits.form_documents_bytes)"
+    ),
 }
 
 
@@ -75,7 +77,7 @@ def application(context: Context, *, intake: Intake, rehearsal: Rehearsal, ready
     app[READY] = ready
     app[INTAKE] = intake
     app[REHEARSAL] = rehearsal
-    for part in (births, hl7, callbacks, health):
+    for part in (stream, births, forms, hl7, office, callbacks, health):
         app.router.add_routes(part.routes())
     return app
 
