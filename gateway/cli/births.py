@@ -15,12 +15,14 @@ from rich.text import Text
 from gateway.cli import loop, place
 from gateway.cli.output import as_json, console, details, emit, errors, table
 from gateway.contract.lifecycle import JUDGED, State
+from gateway.contract.missing import ITEMS
 from gateway.errors import ConfigError
 from gateway.pipeline import operate
 from gateway.store import views
 from gateway.store.views import Filter
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
@@ -46,17 +48,27 @@ def births() -> None:
 @click.option("--facility", help="only births of this facility (MSH-4)")
 @click.option("--control-id", help="only births this message (MSH-10) was about")
 @click.option("--mrn", help="only the birth of this record number (PID-3)")
+@click.option("--office", help="only births of this office (its four digits)")
+@click.option("--missing", type=click.Choice(list(ITEMS)), metavar="ITEM",
+              help="only births that lack this, for example reporter or name")  # fmt: skip
+@click.option("--deadline", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY",
+              help="only births that must be reported by this day")  # fmt: skip
+@click.option("--urgent", is_flag=True, help="the most urgent first, instead of the longest unchanged")
 @click.option("--limit", type=click.IntRange(1, 1000), default=_PAGE, show_default=True,
               metavar="N", help="at most so many, up to 1000")  # fmt: skip
 @click.option("--cursor", help="where the page before ended")
 @as_json()
 @place.options
 def list_births(
-    state: str | None, facility: str | None, control_id: str | None, mrn: str | None, limit: int, cursor: str | None,
+    state: str | None, facility: str | None, control_id: str | None, mrn: str | None, office: str | None,
+    missing: str | None, deadline: dt.datetime | None, urgent: bool, limit: int, cursor: str | None,
     json_output: bool, config: Path | None, data: Path,
 ) -> None:  # fmt: skip
-    """List births, the longest unchanged first."""
-    wanted = Filter(facility=facility, control_id=control_id, medical_record=mrn, state=state)
+    """List births, the longest unchanged first. Restricted ones are there too: nothing here shows a name."""
+    wanted = Filter(
+        facility=facility, control_id=control_id, medical_record=mrn, state=state, office=office, missing=missing,
+        before=deadline.date() if deadline else None, urgent=urgent, restricted=True,
+    )  # fmt: skip
     loop.run(_list(wanted, limit, cursor, json_output, config, data))
 
 
@@ -129,7 +141,7 @@ def show(birth: str, json_output: bool, config: Path | None, data: Path) -> None
 
 async def _show(birth: str, json_output: bool, config: Path | None, data: Path) -> None:
     async with place.database(config, data) as database:
-        found = await _find(database, birth)
+        found = await find(database, birth)
     if json_output:
         emit(found)
         return
@@ -142,6 +154,11 @@ async def _show(birth: str, json_output: bool, config: Path | None, data: Path) 
         ("revision", found["revision"]),
         ("twins", found["twin_group"]),
         ("report by", found["deadline"]),
+        ("missing", ", ".join(f"{m['item']} (from {m['from']})" for m in found["missing"])),
+        ("office", found["office"] and f"{found['office']} ({found['way']})"),
+        ("office says", found["office_note"]),
+        ("leaves", found["leaves_at"]),
+        ("restricted", found["restricted"]),
         ("received", found["received_at"]),
         ("changed", found["updated_at"]),
         *((key.replace("_", " "), value) for key, value in (found["certificate"] or {}).items()),
@@ -164,7 +181,7 @@ def history(birth: str, json_output: bool, config: Path | None, data: Path) -> N
 
 async def _history(birth: str, json_output: bool, config: Path | None, data: Path) -> None:
     async with place.database(config, data) as database:
-        found = await _find(database, birth)
+        found = await find(database, birth)
         events = await views.history(database, uuid.UUID(found["id"]))
     if json_output:
         for event in events:
@@ -186,12 +203,13 @@ def _reason(event: dict[str, Any]) -> str:
     return f"{event['reason']} ({event['control_id']})" if event["control_id"] else event["reason"]
 
 
-async def _find(database: Database, birth: str) -> dict[str, Any]:
+async def find(database: Database, birth: str) -> dict[str, Any]:
+    """Return the view of the one birth that an id or a control id names. Raises ConfigError."""
     try:
         found = await views.birth(database, uuid.UUID(birth))
         items = [found] if found else []
     except ValueError:
-        items, _ = await views.births(database, Filter(control_id=birth), cursor=None, limit=2)
+        items, _ = await views.births(database, Filter(control_id=birth, restricted=True), cursor=None, limit=2)
     if not items:
         raise ConfigError(f"{birth}: no birth has this id, and no birth's message has this control id")
     if len(items) > 1:
@@ -214,13 +232,13 @@ async def _operate(
     act: Callable[[Desk, uuid.UUID], Awaitable[State]], birth: str, reason: str, config: Path | None, data: Path
 ) -> None:
     async with place.database(config, data) as database:
-        found = await _find(database, birth)
+        found = await find(database, birth)
         desk = operate.Desk(database, place.settings(config, data), actor=f"operator:{who()}", reason=reason)
         try:
             await act(desk, uuid.UUID(found["id"]))
         except LookupError as error:
             raise ConfigError(str(error)) from None
-        after = await _find(database, found["id"])
+        after = await find(database, found["id"])
     console.print(f"{after['id']} is {_state(after)}", markup=False)
 
 

@@ -39,6 +39,7 @@ _STATES = {
     State.STILLBIRTH: "A stillbirth: no certificate of birth; an officer takes it up.",
     State.READY: "Nothing is missing; the parents are checked and the record is signed next.",
     State.SEALED: "The record is signed; it is sent to the registry next.",
+    State.AWAIT_OFFICE: "The record is signed; an office takes it under a lease, or a hand-over pack is made of it.",
     State.SUBMITTED: "It was sent; the registry's first answer is awaited, or asked for.",
     State.IN_PROCESS: "The registry works on the case.",
     State.ISSUED: "The certificate exists; it is on its way to the hospital.",

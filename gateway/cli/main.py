@@ -7,7 +7,25 @@ import sys
 
 import click
 
-from gateway.cli import births, demo, keys, quarantine, run, sandbox, send, setup, tokens, validate
+from gateway.cli import (
+    backup,
+    births,
+    demo,
+    handover,
+    keys,
+    legal,
+    quarantine,
+    queue,
+    reconcile,
+    registry,
+    retention,
+    run,
+    sandbox,
+    send,
+    setup,
+    tokens,
+    validate,
+)
 from gateway.cli.output import errors
 from gateway.errors import ProcotError
 
@@ -37,7 +55,17 @@ procot.add_command(sandbox.sandbox)
 procot.add_command(send.send)
 procot.add_command(validate.validate)
 procot.add_command(births.births)
+births.births.add_command(handover.handover)
+births.births.add_command(handover.restrict)
+births.births.add_command(legal.amend)
+births.births.add_command(legal.withdraw)
+procot.add_command(queue.queue)
 procot.add_command(quarantine.quarantine)
+procot.add_command(reconcile.reconcile)
+procot.add_command(registry.registry)
+procot.add_command(retention.retention)
+procot.add_command(backup.backup)
+procot.add_command(backup.restore)
 procot.add_command(setup.migrate)
 procot.add_command(setup.check_config)
 procot.add_command(keys.keys)

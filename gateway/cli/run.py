@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import os
 import shlex
 import sys
@@ -139,5 +140,7 @@ async def _serve(config: Config, ready_file: Path | None) -> None:
     gateway = Gateway(config)
     ready.forget(ready_file)
     async with gateway.running() as addresses:
+        gc.collect()
+        gc.freeze()  # tables and rules live as long as the process: no collection need walk over them
         with ready.ready(ready_file, {**dataclasses.asdict(addresses), "pid": os.getpid()}):
             await until(stop, gateway)

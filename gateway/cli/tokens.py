@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, cast
+import re
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,13 +12,16 @@ from gateway.cli import loop, place
 from gateway.cli.output import as_json, console, emit, table
 from gateway.errors import ConfigError
 from gateway.store import tokens as store
-from gateway.store.tokens import ROLES, Role
+from gateway.store.tokens import ROLES
 
 if TYPE_CHECKING:
     import uuid
     from pathlib import Path
 
     import asyncpg
+
+
+_OFFICE = re.compile(r"\d{4}|all", re.ASCII)
 
 
 @click.group()
@@ -31,21 +35,31 @@ def tokens() -> None:
 @tokens.command()
 @click.option("--role", type=click.Choice(ROLES), required=True, help="whom it speaks for")
 @click.option("--facility", help="MSH-4 code; for role facility: whose births it sees")
+@click.option("--office", metavar="CODE",
+              help="for role officer: whose records it takes and decides, four digits or `all`")  # fmt: skip
+@click.option("--restricted", is_flag=True, help="it also sees restricted cases (VIP, adoption, violence, foundling)")
 @click.option("--label", required=True, help="what it is for, e.g. the system's name")
 @click.option("--days", type=click.IntRange(1, 3650), metavar="N",
               help="how long it is good, 1 to 3650; default: until revoked")  # fmt: skip
 @place.options
-def new(role: str, facility: str | None, label: str, days: int | None, config: Path | None, data: Path) -> None:
+def new(
+    role: str, facility: str | None, office: str | None, restricted: bool, label: str, days: int | None,
+    config: Path | None, data: Path,
+) -> None:  # fmt: skip
     """Make a token and print it, this once."""
     if (role == "facility") != (facility is not None):
         raise ConfigError("--facility goes with --role facility, and only with it")
-    token = loop.run(_new(cast("Role", role), facility, label, days, config, data))
-    console.print(token, markup=False, soft_wrap=True)
+    if office is not None and (role != "officer" or not _OFFICE.fullmatch(office)):
+        raise ConfigError("--office goes with --role officer: four digits of a kabupaten or kota, or `all`")
+    wanted: dict[str, Any] = {
+        "label": label, "role": role, "facility": facility, "days": days, "office": office, "restricted": restricted,
+    }  # fmt: skip
+    console.print(loop.run(_new(wanted, config, data)), markup=False, soft_wrap=True)
 
 
-async def _new(role: Role, facility: str | None, label: str, days: int | None, config: Path | None, data: Path) -> str:
+async def _new(wanted: dict[str, Any], config: Path | None, data: Path) -> str:
     async with place.database(config, data) as database:
-        _, token = await store.new(database, label=label, role=role, facility=facility, days=days)
+        _, token = await store.new(database, **wanted)
     return token
 
 
@@ -64,7 +78,7 @@ async def _list(json_output: bool, config: Path | None, data: Path) -> None:
         for row in rows:
             emit(dict(row))
     else:
-        table(("id", "role", "facility", "label", "valid"), (_row(row) for row in rows))
+        table(("id", "role", "for", "label", "valid"), (_row(row) for row in rows))
 
 
 def _row(row: asyncpg.Record) -> tuple[object, ...]:
@@ -75,7 +89,9 @@ def _row(row: asyncpg.Record) -> tuple[object, ...]:
         valid = "yes"
     else:
         valid = f"to {row['expires_at']:%Y-%m-%d}" if row["expires_at"] > now else "expired"
-    return row["id"], row["role"], row["facility"], row["label"], valid
+    whose = row["facility"] or (f"office {row['office']}" if row["office"] else "")
+    whose += " (restricted too)" * row["restricted"]
+    return row["id"], row["role"], whose.strip(), row["label"], valid
 
 
 @tokens.command()

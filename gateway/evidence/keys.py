@@ -1,8 +1,8 @@
 """Our keys: Ed25519 signing keys and the index key, as files made on first use with mode 0600.
 
 A key file is named by its key id, the RFC 7638 thumbprint of its public half, so a name never lies. The newest key
-signs; all of them stay in the JWKS, so that old signatures can be checked. When a key was made stands in its file, since
-file times are coarse and a restored backup loses them. Private halves never leave this module.
+signs; all of them stay in the JWKS, so that old signatures can be checked. When a key was made stands in its file,
+since file times are coarse and a restored backup loses them. Private halves never leave this module.
 """
 
 from __future__ import annotations

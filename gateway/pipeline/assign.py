@@ -8,25 +8,23 @@ the registry has answered; results and documents wait for a birth that nobody re
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from gateway.contract.lifecycle import State
 from gateway.contract.ports import PATIENT, Draft, Effect
 from gateway.contract.revision import apply_draft, may_open
-from gateway.hl7.charset import decode
-from gateway.hl7.message import parse_message
-from gateway.pipeline import change, family, identity
+from gateway.pipeline import act, change, family, identity, visit
 from gateway.pipeline.change import Told, because, is_certified, registry_has_it, review, twin_group
-from gateway.pipeline.draft import load
+from gateway.pipeline.draft import places, read_again
 from gateway.pipeline.family import Family
 from gateway.pipeline.rejudge import go, keys_of, rejudge
-from gateway.store import attachments, births, messages, queue
+from gateway.store import acts, attachments, births, messages, queue
 from gateway.store.births import Why
 
 if TYPE_CHECKING:
-    from gateway.contract.ports import Attachment
     from gateway.contract.record import BirthRecord
-    from gateway.hl7.location import Location
     from gateway.pipeline.context import Context
+    from gateway.pipeline.visit import Visit
     from gateway.store.births import Birth
     from gateway.store.database import Connection
     from gateway.store.messages import Kept
@@ -76,26 +74,43 @@ async def _assign(context: Context, connection: Connection, baby: Family) -> boo
 
 async def _take(context: Context, connection: Connection, baby: Family, kept: Kept) -> bool:
     """Apply one message and write down whose it is; False where it must wait for the registry."""
-    told = Told(kept, load(kept.draft))
+    draft, stay = await _read(context, connection, kept)
+    told = Told(kept, draft)
     if told.draft.prior:
         done, birth = await identity.join(context, connection, baby, told)
     elif told.draft.linked:
         done, birth = await identity.link_newborns(context, connection, baby, told)
     else:
         number = baby.number(kept.medical_record)
-        done, birth = await _apply(context, connection, baby.births.get(number), kept, number=number)
+        done, birth = await _apply(context, connection, baby.births.get(number), told, number=number)
         if birth is not None:
             baby.births[number] = birth
+            await visit.note(context, connection, birth, kept, stay)
     if done:
         await messages.assigned(connection, kept.id, birth.id if birth else None)
     return done
 
 
+async def _read(context: Context, connection: Connection, kept: Kept) -> tuple[Draft, Visit]:
+    """Read a message again: one at a time, since each may hold megabytes of documents."""
+    raw, _ = await messages.origin(connection, kept.id)
+    profile = context.facility(kept.facility)
+    draft = read_again(
+        raw,
+        charset=kept.charset,
+        facility=profile,
+        hospital=context.hospitals[profile.adapter],
+        received_at=kept.received_at,
+        segment_limit=context.config.limits.segments_per_message,
+    )
+    return draft, visit.read_visit(raw, ZoneInfo(profile.time_zone), charset=kept.charset)
+
+
 async def _apply(
-    context: Context, connection: Connection, birth: Birth | None, kept: Kept, *, number: str = ""
+    context: Context, connection: Connection, birth: Birth | None, told: Told, *, number: str
 ) -> tuple[bool, Birth | None]:
     """Apply one message to the birth under `number`; False where it must wait for the registry."""
-    draft = identity.addressed(load(kept.draft), number or kept.medical_record)
+    kept, draft = told.kept, identity.addressed(told.draft, number)
     if birth is None:
         return True, await _open(context, connection, kept, draft) if _opens(context, kept, draft) else None
     told = Told(kept, draft, certified=await is_certified(connection, birth))
@@ -161,13 +176,24 @@ async def _update(context: Context, connection: Connection, birth: Birth, told: 
     if draft.effect is Effect.OBSERVE:
         record = await _observed(connection, birth, told, draft.record)
         return await change.apply(context, connection, birth, record, told, dated=False)
-    return await change.apply(context, connection, birth, apply_draft(birth.record, draft), told)
+    waits = draft.effect is Effect.OPEN and await _being_withdrawn(connection, birth)
+    return not waits and await change.apply(context, connection, birth, apply_draft(birth.record, draft), told)
+
+
+async def _being_withdrawn(connection: Connection, birth: Birth) -> bool:
+    """Whether the registry still decides on a withdrawal; one that it refused is over when the birth is told again."""
+    if not birth.at_registry:
+        return False
+    if await acts.undecided(connection, birth.id) is not None:
+        return True
+    await acts.take_back(connection, birth.id)
+    return False
 
 
 async def _observed(connection: Connection, birth: Birth, told: Told, results: BirthRecord) -> BirthRecord:
     """Return the record with late results. Older ones than what is known only fill what is missing."""
     if told.older_than(birth.told_at) or told.older_than(await messages.observed_at(connection, birth.id)):
-        return apply_draft(results, Draft(Effect.AMEND, birth.medical_record, birth.record))
+        return apply_draft(results, Draft.of_record(Effect.AMEND, birth.record, places(birth.record)))
     return apply_draft(birth.record, told.draft)
 
 
@@ -183,27 +209,16 @@ async def _stay(connection: Connection, birth: Birth, told: Told) -> None:
 
 async def _attach(context: Context, connection: Connection, birth: Birth, told: Told) -> None:
     """Keep the documents of a message with its birth, up to the cap; a larger one lies in the raw message only."""
-    whole = await _documents(context, connection, told.kept)
     limit = context.config.limits.document_bytes
     kept, large = [], 0
     for attachment in told.draft.attachments:
-        content = whole.get(attachment.place, b"") if attachment.size <= limit else b""
+        content = attachment.content if attachment.size <= limit else b""
         large += attachment.size > limit
         if await attachments.keep(connection, birth.id, told.kept.id, attachment, content or None):
             kept.append(attachment.sha256 or "pointer")
     reason = f"{len(kept)} documents kept" + (f", {large} of them larger than {limit} bytes: noted only" * bool(large))
     why = because(told.why, reason)
     await births.note(connection, birth, Why(why.actor, why.step, why.reason, why.message_id, {"documents": kept}))
-
-
-async def _documents(context: Context, connection: Connection, kept: Kept) -> dict[Location, bytes]:
-    """Read the documents' bytes out of the raw message, where they lie once."""
-    raw, _ = await messages.origin(connection, kept.id)
-    profile = context.facility(kept.facility)
-    hospital = context.hospitals[profile.adapter]
-    message = parse_message(decode(raw).text, limit=context.config.limits.segments_per_message)
-    found: tuple[Attachment, ...] = hospital.draft(message, profile, now=kept.received_at).attachments
-    return {attachment.place: attachment.content for attachment in found}
 
 
 async def _cancel(context: Context, connection: Connection, birth: Birth, told: Told) -> bool:
@@ -213,10 +228,13 @@ async def _cancel(context: Context, connection: Connection, birth: Birth, told: 
         reason = "this record was merged into another" if birth.state is State.MERGED else _OLDER
         await births.note(connection, birth, because(why, reason))
         return True
-    if not told.certified and registry_has_it(birth):
+    there = not told.certified and (registry_has_it(birth) or birth.at_registry > 0)
+    if there and not await act.withdraw(context, connection, birth, why):
         return False
     if told.at:
         await births.set_told_at(connection, birth, told.at)
+    if there:
+        return True
     if told.certified:
         why = Why(why.actor, why.step, f"{why.reason} after issue: the office decides", why.message_id)
         await review(context, connection, birth, State.REVOCATION_REVIEW, why)

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, MOVES, State
+from gateway.contract.precedence import Source, keep_stronger
 from gateway.contract.record import BirthRecord, PluralityKind
-from gateway.contract.revision import changed_paths, legal_changes
-from gateway.pipeline.rejudge import go, keys_of, rejudge
-from gateway.store import births, submissions
+from gateway.contract.registered import as_registered, differing
+from gateway.contract.revision import changed_paths, leaves_of, legal_changes
+from gateway.pipeline.rejudge import go, keys_of, rejudge, would_be
+from gateway.store import acts, births, submissions
 from gateway.store.births import Why
 
 if TYPE_CHECKING:
@@ -60,6 +62,11 @@ def registry_has_it(birth: Birth) -> bool:
     return birth.state in IN_FLIGHT or (birth.state is State.DEAD_LETTER and birth.submitted > 0)
 
 
+def may_not_vanish(birth: Birth) -> bool:
+    """Whether a birth must wait to be merged: the registry has it, or is about to have a change of its open case."""
+    return registry_has_it(birth) or (birth.at_registry > 0 and birth.state in (State.READY, State.SEALED))
+
+
 async def apply(
     context: Context, connection: Connection, birth: Birth, record: BirthRecord, told: Told, *, dated: bool = True
 ) -> bool:
@@ -67,9 +74,15 @@ async def apply(
 
     `dated`: later messages that were written earlier are not applied after it.
     """
+    record, stayed = keep_stronger(birth.record, record, by=Source.HL7)
+    if stayed:  # a form or an officer had said otherwise
+        kept = because(told.why, f"differs from a stronger source, which stays: {', '.join(stayed)}")
+        await births.note(connection, birth, kept)
+    if told.certified:
+        record = await _as_issued(connection, birth, record)
     changed = changed_paths(birth.record, record)
     legal = legal_changes(changed)
-    if legal and not told.certified and registry_has_it(birth):
+    if legal and not told.certified and not await _may_change(context, connection, birth, record, told):
         return False
     if dated and told.at:
         await births.set_told_at(connection, birth, told.at)
@@ -83,6 +96,37 @@ async def apply(
     return True
 
 
+async def _may_change(context: Context, connection: Connection, birth: Birth, record: BirthRecord, told: Told) -> bool:
+    """Whether what the akta will say may change now: not while the registry has it, unless it can be amended there.
+
+    Amended is what the office works on, takes changes of, and was not asked to withdraw; and only by a record in which
+    nothing is open, so that no decision of a person is skipped (domain F 18).
+    """
+    if await acts.undecided(connection, birth.id) is not None:
+        return False
+    if not registry_has_it(birth):
+        return True
+    if birth.state is not State.IN_PROCESS or birth.way or birth.held or not birth.reference:
+        return False
+    if birth.at_registry != birth.submitted or not context.registry.amends:
+        return False
+    return would_be(context, replace(birth, record=record), told=told.draft) is State.READY
+
+
+async def _as_issued(connection: Connection, birth: Birth, record: BirthRecord) -> BirthRecord:
+    """Return the record with the akta's own words where the hospital only repeats what it had said before issue.
+
+    Without it each later message would look like a change of the akta (domain F 97); what is new stays new (F 19).
+    """
+    certificate = await submissions.certificate(connection, birth.id)
+    if certificate is None or not certificate.registered:
+        return record
+    asked = await births.record_of(connection, birth.id, await submissions.certified_revision(connection, birth.id))
+    before, now = leaves_of(asked), leaves_of(record)
+    repeated = [p for p in differing(asked, certificate.registered) if before.get(p) == now.get(p)]
+    return as_registered(record, certificate.registered, repeated)
+
+
 async def _after_revision(
     context: Context, connection: Connection, birth: Birth, revised: tuple[Why, Told, bool]
 ) -> None:
@@ -90,7 +134,7 @@ async def _after_revision(
     if told.certified and legal and birth.state is not State.REVOCATION_REVIEW:
         why = because(why, "changed after issue: an officer decides")
         await review(context, connection, birth, State.AMENDMENT_REVIEW, why)
-    elif told.certified or registry_has_it(birth):
+    elif told.certified or (registry_has_it(birth) and not legal):
         await births.note(connection, birth, because(why, "not part of the akta: recorded only"))
     else:
         await rejudge(context, connection, birth, why, told=await _weighed(connection, birth, told.draft))

@@ -5,17 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.contract.lifecycle import State
-from gateway.pipeline.rejudge import go, state_of
+from gateway.contract.revision import build_record, changed_paths, leaves_of, proposed
+from gateway.pipeline.pause import unless_refused
+from gateway.pipeline.rejudge import go, keep_findings, keys_of, state_of
 from gateway.store import births, queue
 from gateway.store.births import Why
 from gateway.store.queue import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.contract.finding import Finding
+    from gateway.contract.masked import Personal
+    from gateway.contract.ports import ParentCheck
     from gateway.pipeline.context import Context
     from gateway.store.births import Birth
     from gateway.store.database import Connection
     from gateway.store.queue import Task
+
+REGISTER = "registry"  # provenance of what the population register told
 
 
 async def run(context: Context, task: Task) -> None:
@@ -23,20 +31,40 @@ async def run(context: Context, task: Task) -> None:
     assert task.birth_id is not None  # noqa: S101 - a check task is made with its birth
     async with context.database.connection() as connection:
         asked = await births.read(connection, task.birth_id)
-    findings: list[Finding] = []
+    checks: tuple[ParentCheck, ...] = ()
     if asked.state is State.READY:
-        findings = [f for c in await context.registry.check_parents(asked.record) for f in c.findings]
+        async with unless_refused(context):
+            checks = await context.registry.check_parents(asked.record)
+    findings = [f for c in checks for f in c.findings]
+    learned = {path: value for c in checks for path, value in c.learned.items()}
     async with context.database.transaction() as connection:
         birth = await births.lock(connection, task.birth_id)
         await queue.finish(connection, task)
         if birth.state is State.READY and birth.revision == asked.revision:
+            if learned:
+                await _learn(context, connection, birth, learned)
             await _go_on(context, connection, birth, findings)
+
+
+async def _learn(context: Context, connection: Connection, birth: Birth, learned: Mapping[str, Personal]) -> None:
+    """Fill in what the record did not hold and the register told; nothing that was told by anybody is changed."""
+    leaves = leaves_of(birth.record)
+    new = {path: value for path, value in learned.items() if path not in leaves}
+    if not new:
+        return
+    sources = {**birth.record.provenance, **dict.fromkeys(new, REGISTER)}
+    record = proposed(build_record({**leaves, **new}).model_copy(update={"variant": birth.record.variant}))
+    record = record.model_copy(update={"provenance": sources})
+    changed = changed_paths(birth.record, record)
+    why = Why("registry", "check", "looked up in the population register", detail={"changed": list(changed)})
+    await births.revise(connection, birth, record, keys=keys_of(context, record), changed=changed, why=why)
+    await births.note(connection, birth, why)
 
 
 async def _go_on(context: Context, connection: Connection, birth: Birth, findings: list[Finding]) -> None:
     if findings:
         known = [f for f in birth.findings if f["code"] not in {new.code for new in findings}]
-        await births.set_findings(connection, birth, known + [f.as_dict() for f in findings])
+        await keep_findings(context, connection, birth, known + [f.as_dict() for f in findings])
     state = state_of(findings, birth.accepted)
     if state is State.READY:
         await births.note(connection, birth, Why("registry", "check", "parents agree with the population register"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.pipeline.breaker import Breaker
+from gateway.pipeline.incident import Incidents
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from gateway.mllp.client import ClientPool
     from gateway.observe.metrics import Metrics
     from gateway.store.database import Database
+
+
+SERVICE_FAILURES = 3  # in a row, after which a service of the registry is left alone
 
 
 class Rules(Protocol):
@@ -59,7 +63,9 @@ class Context:
     clock: Callable[[], dt.datetime]
     rng: random.Random
     public_url: Callable[[], str]
-    breaker: Breaker = field(default_factory=Breaker)
+    breaker: Breaker = field(default_factory=Breaker)  # of hospitals' listeners
+    services: Breaker = field(default_factory=lambda: Breaker(threshold=SERVICE_FAILURES))  # of the registry's services
+    incidents: Incidents = field(default_factory=Incidents)
 
     def facility(self, code: str) -> FacilityProfile:
         """Return a facility's profile. Raises LookupError where it was taken out of the configuration."""

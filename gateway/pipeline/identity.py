@@ -6,15 +6,18 @@ nothing happens by itself.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import JUDGED, MOVES, State
 from gateway.contract.ports import Draft, Effect
+from gateway.contract.precedence import keep_stronger
 from gateway.contract.revision import apply_draft, changed_paths, under_number
 from gateway.hl7.location import Location
 from gateway.pipeline import change
-from gateway.pipeline.change import because, is_certified, registry_has_it, review
+from gateway.pipeline.change import because, is_certified, may_not_vanish, registry_has_it, review
+from gateway.pipeline.draft import places
 from gateway.pipeline.rejudge import MESSAGE, go, keys_of, rejudge
 from gateway.store import attachments, births, messages
 from gateway.store.births import Why
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
 _SUSPECT = "DUP_SUSPECT"
 _NUMBER = "child.medical_record"
-_OPEN = JUDGED | {State.RECEIVED, State.SEALED}  # judged anew by whatever is told
+_OPEN = JUDGED | {State.RECEIVED, State.SEALED, State.AWAIT_OFFICE}  # judged anew by whatever is told
 _OUT = frozenset({State.CANCELLED, State.REFUSED, State.MERGED})  # not on its way to a certificate
 _HONORIFICS = frozenset({"NY", "NYONYA", "NN", "NONA", "IBU", "TN", "SDRI"})
 _DAYS_APART = 1  # a birth over midnight may be typed with either date
@@ -40,17 +43,9 @@ _DAYS_APART = 1  # a birth over midnight may be typed with either date
 
 def addressed(draft: Draft, number: str) -> Draft:
     """Return a draft as if it had been sent under the number the baby has now."""
-    if draft.record is None or draft.record.child.medical_record.reveal() == number:
+    if draft.values is None or draft.medical_record == number:
         return draft
-    return Draft(
-        effect=draft.effect,
-        medical_record=number,
-        record=under_number(draft.record, number),
-        places=draft.places,
-        cleared=draft.cleared,
-        findings=draft.findings,
-        sent_at=draft.sent_at,
-    )
+    return replace(draft, medical_record=number, values={**draft.values, "child.medical_record": number})
 
 
 # --------------------------------------------------------------------------------------- merge and renumbering
@@ -69,7 +64,7 @@ async def _must_wait(connection: Connection, family: Family, pair: Prior) -> boo
     prior, survivor = family.births.get(pair.old), family.birth(pair.new)
     if prior is None or survivor is None or prior.id == survivor.id or prior.state is State.MERGED:
         return False
-    return any([registry_has_it(b) and not await is_certified(connection, b) for b in (prior, survivor)])
+    return any([may_not_vanish(b) and not await is_certified(connection, b) for b in (prior, survivor)])
 
 
 async def _join(context: Context, connection: Connection, family: Family, told: tuple[Prior, Told]) -> Birth | None:
@@ -185,6 +180,8 @@ async def _inherit(connection: Connection, keep: Birth, other: Birth) -> None:
     if keep.twin_group is None and other.twin_group is not None:
         await births.set_twin_group(connection, keep.id, other.twin_group)
         keep.twin_group = other.twin_group
+    if other.restricted and not keep.restricted:
+        await births.restrict(connection, keep, other.restricted)
 
 
 async def _fill(context: Context, connection: Connection, keep: Birth, other: Birth, told: Told) -> None:
@@ -217,8 +214,9 @@ def _field(place: str) -> tuple[str, int]:
 
 
 def _known_wins(known: BirthRecord, more: BirthRecord) -> BirthRecord:
-    """Return a record with the gaps of the known one filled."""
-    return apply_draft(more, Draft(Effect.AMEND, "", known))
+    """Return a record with the gaps of the known one filled; a form's or officer's word in the other counts more."""
+    record, _ = keep_stronger(more, apply_draft(more, Draft.of_record(Effect.AMEND, known, places(known))))
+    return record
 
 
 def _differ(one: BirthRecord, other: BirthRecord) -> bool:
@@ -310,8 +308,8 @@ async def unlink_mother(context: Context, connection: Connection, birth: Birth, 
         await births.note(connection, birth, because(told.why, "no link to take back"))
         return True
     assert told.draft.record is not None  # noqa: S101 - as above
-    nothing = told.draft.record.model_copy(update={"mother": None})
-    record = apply_draft(birth.record, Draft(Effect.AMEND, "", nothing, cleared=frozenset(paths)))
+    nothing = Draft.of_record(Effect.AMEND, told.draft.record.model_copy(update={"mother": None}), {})
+    record = apply_draft(birth.record, replace(nothing, cleared=frozenset(paths)))
     return await change.apply(context, connection, birth, record, told, dated=False)
 
 

@@ -10,9 +10,11 @@ from gateway.contract.lifecycle import FINAL, IN_FLIGHT, State
 from gateway.errors import IllegalMoveError
 from gateway.observe.metrics import Metrics
 from gateway.pipeline.context import known
+from gateway.pipeline.pack import Pack
 from gateway.pipeline.rejudge import go, rejudge
+from gateway.pipeline.routing import office_name
 from gateway.pipeline.settle import asked_for_data
-from gateway.store import births, outbound, queue, submissions
+from gateway.store import attachments, births, outbound, queue, submissions
 from gateway.store.births import Why
 from gateway.store.queue import Kind
 
@@ -125,7 +127,9 @@ async def cancel(desk: Desk, birth_id: uuid.UUID) -> State:
     async with desk.database.transaction() as connection:
         birth = await births.lock(connection, birth_id)
         if birth.submitted and birth.state is not State.REFUSED:
-            raise IllegalMoveError("the registry may have this birth; ask the office to withdraw or revoke it")
+            raise IllegalMoveError(
+                "the registry may have this birth; ask the office to withdraw or revoke it (procot births withdraw)"
+            )
         await go(desk, connection, birth, State.CANCELLED, desk.why("cancel"))
         return birth.state
 
@@ -147,6 +151,8 @@ async def _next_task(connection: Connection, birth: Birth) -> bool:
         State.IN_PROCESS: Kind.POLL,
     }
     kind = Kind.POLL if asked_for_data(birth) else kinds.get(birth.state)
+    if birth.way and kind in (Kind.SUBMIT, Kind.POLL):
+        return False  # an office has it; its lease ends by itself
     if birth.state is State.ISSUED:
         await _deliver_again(connection, birth)
         return True
@@ -155,6 +161,11 @@ async def _next_task(connection: Connection, birth: Birth) -> bool:
     await queue.add(connection, kind, birth_id=birth.id, priority=birth.priority)
     await queue.hurry(connection, birth.id, kind)
     return True
+
+
+async def resume(connection: Connection, birth: Birth) -> bool:
+    """Give a birth the task its state waits for; False where it waits for a person."""
+    return await _next_task(connection, birth)
 
 
 async def _deliver_again(connection: Connection, birth: Birth) -> None:
@@ -174,3 +185,49 @@ def _what_instead(birth: Birth) -> str:
         f"the birth is {birth.state.value} and waits for {wanted}; "
         "missing names and data come by A08/A31 from the hospital, decisions after issue by the office"
     )
+
+
+async def hand_over(desk: Desk, birth_id: uuid.UUID) -> Pack:
+    """Give a birth's record to the family for an office that is not connected, and return the pack (domain F 61).
+
+    From then on the record has left the house, like one that was submitted. Asked for again, the same pack comes.
+    Raises LookupError, and IllegalMoveError where the birth goes another way.
+    """
+    async with desk.database.transaction() as connection:
+        birth = await births.lock(connection, birth_id)
+        if birth.way != "handover" or birth.state not in (State.AWAIT_OFFICE, State.IN_PROCESS):
+            raise IllegalMoveError(
+                f"the birth is {birth.state.value}; a pack is for one that is AWAIT_OFFICE for an office without "
+                "[[office]] block, this one "
+                + (f"goes to office {birth.office} by {birth.way}" if birth.way else "is submitted to the registry")
+            )
+        if birth.state is State.AWAIT_OFFICE:
+            await submissions.begin_attempt(connection, birth.id, birth.revision)
+            birth.submitted = birth.revision
+            await births.move(connection, birth, State.IN_PROCESS, desk.why("handover", {"office": birth.office}))
+            desk.metrics.moves.labels(State.IN_PROCESS.value).inc()
+        else:
+            await births.note(connection, birth, desk.why("handover", {"office": birth.office, "again": True}))
+        sealed = await submissions.sealed(connection, birth.id, birth.submitted)
+        keys = await births.keys_as_stored(connection, birth)
+        return Pack(
+            birth_id=str(birth.id),
+            revision=birth.submitted,
+            office=birth.office,
+            office_name=office_name(birth.office, desk.config),
+            deadline=keys.deadline,
+            record=await births.record_of(connection, birth.id, birth.submitted),
+            documents=await attachments.of_birth(connection, birth.id),
+            payload=sealed.payload,
+            signature=sealed.signature,
+            made_at=desk.clock(),
+        )
+
+
+async def restrict(desk: Desk, birth_id: uuid.UUID, why: str) -> State:
+    """Let fewer people see a birth (vip, adoption, violence, foundling, other), or "": all again (domain F 83-85)."""
+    async with desk.database.transaction() as connection:
+        birth = await births.lock(connection, birth_id)
+        await births.restrict(connection, birth, why)
+        await births.note(connection, birth, desk.why("restrict", {"restricted": why or None}))
+        return birth.state

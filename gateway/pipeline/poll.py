@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.contract.lifecycle import IN_FLIGHT
+from gateway.contract.lifecycle import IN_FLIGHT, JUDGED, State
 from gateway.contract.ports import RegistryStatus
 from gateway.errors import RegistryProtocolError
 from gateway.pipeline.retry import Pace
@@ -25,7 +25,7 @@ async def run(context: Context, task: Task) -> None:
     outcome = None
     if _is_there(asked):
         outcome = await context.registry.ask(
-            birth_id=str(asked.id), revision=asked.submitted, reference=asked.reference
+            birth_id=str(asked.id), revision=asked.at_registry or asked.submitted, reference=asked.reference
         )
         if outcome.status is RegistryStatus.UNKNOWN:
             raise RegistryProtocolError("the registry does not know a case that it had accepted")
@@ -46,4 +46,11 @@ async def run(context: Context, task: Task) -> None:
 
 def _is_there(birth: Birth) -> bool:
     """Whether the registry has the case and has not ended it."""
-    return birth.state in IN_FLIGHT or asked_for_data(birth)
+    if birth.way:
+        return False  # an office took it under a lease: no registry could be asked
+    return birth.state in IN_FLIGHT or asked_for_data(birth) or _is_changed_here(birth)
+
+
+def _is_changed_here(birth: Birth) -> bool:
+    """Whether the registry goes on with a case that we are about to amend."""
+    return birth.at_registry > 0 and birth.state in JUDGED | {State.SEALED}

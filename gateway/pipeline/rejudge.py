@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from gateway.contract.lifecycle import State, judged_state
+from gateway.contract.record import Event
+from gateway.contract.revision import leaves_of
 from gateway.hl7.location import Location
 from gateway.pipeline.draft import places
+from gateway.pipeline.routing import route
 from gateway.store import births, queue
 from gateway.store.births import Keys
 from gateway.store.queue import Kind
 from gateway.verify.content import deadline, judge
+from gateway.verify.missing import missing
+from gateway.verify.people import check_people
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping, Sequence
 
     from gateway.contract.finding import Finding
@@ -33,23 +40,66 @@ async def rejudge(
     `told` is the message that changed the record. What an adapter found in an earlier message stays until a later one
     speaks of the same field: the record alone does not show it.
     """
+    stored, values = _found(context, birth, told)
+    await keep_findings(context, connection, birth, stored, values)
+    state = _leads_to(stored, birth)
+    await go(context, connection, birth, state, why)
+    return state
+
+
+def would_be(context: Rules, birth: Birth, *, told: Draft | None = None) -> State:
+    """Return where `rejudge` would move the birth; changes nothing."""
+    return _leads_to(_found(context, birth, told)[0], birth)
+
+
+def _leads_to(stored: Sequence[Mapping[str, Any]], birth: Birth) -> State:
+    return judged_state({State(f["state"]) for f in stored if f["state"] and f["code"] not in birth.accepted})
+
+
+def _found(context: Rules, birth: Birth, told: Draft | None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return what is wrong with a birth now, as it is stored, and its record's values by path."""
     more = told.findings if told else ()
+    values, known = leaves_of(birth.record, derived=True), places(birth.record)
     judgement = judge(
-        birth.record,
-        places(birth.record),
+        values,
+        known,
         facility=context.facility(birth.facility),
         now=context.clock(),
         require_form=context.config.registry.require_form,
-        adapter_findings=tuple(more),
+        adapter_findings=(*more, *_people(context, birth, values, known)),
     )
     stored = [f.as_dict() | ({"by": MESSAGE} if f in more else {}) for f in judgement.findings]
     codes = {f["code"] for f in stored}
     stored += [f for f in birth.findings if f.get("by") == MESSAGE and f["code"] not in codes and not _retold(f, told)]
-    await births.set_findings(connection, birth, stored)
-    holds = {State(f["state"]) for f in stored if f["state"] and f["code"] not in birth.accepted}
-    state = judged_state(holds)
-    await go(context, connection, birth, state, why)
-    return state
+    return stored, values
+
+
+def _people(context: Rules, birth: Birth, values: Mapping[str, Any], known: Mapping[str, Location]) -> list[Finding]:
+    """Judge reporter and witnesses, where the office wants them (F 88)."""
+    if not context.config.registry.require_form or birth.record.event is Event.STILLBIRTH:
+        return []
+    return check_people(values, known, today=_today(context, birth))
+
+
+async def keep_findings(
+    context: Rules,
+    connection: Connection,
+    birth: Birth,
+    stored: list[dict[str, Any]],
+    values: Mapping[str, Any] | None = None,
+) -> None:
+    """Store what is wrong with a birth, and with it what is missing, from whom, and whose office it is.
+
+    `values` are the record's by path, where the caller has them.
+    """
+    values = leaves_of(birth.record) if values is None else values
+    needs = missing(values, stored, accepted=birth.accepted, today=_today(context, birth))
+    office = birth.office if birth.way else route(birth.record, context.config).office
+    await births.set_findings(connection, birth, stored, missing=needs, office=office)
+
+
+def _today(context: Rules, birth: Birth) -> dt.date:
+    return context.clock().astimezone(ZoneInfo(context.facility(birth.facility).time_zone)).date()
 
 
 def _retold(finding: Mapping[str, Any], told: Draft | None) -> bool:

@@ -1,21 +1,36 @@
 """Retry is a decision, not a loop: (error, attempt) to when, or never.
 
-What is known to pass is tried again with full jitter and a cap. What nobody knows is tried a few times and then laid
-before a person with everything needed to decide.
+Four classes of error, and what each means for a task:
+
+    theirs       the other side must change something         a person, at once
+    ours         a bug, a setting, a key, the database        a few tries; a person where it does not pass
+    unavailable  nothing happened there                       again with jitter, for as long as the outage lasts
+    unknown      it may have happened                         asked about before anything is sent again, then as above
+
+Attempts are bounded: what fails again and again while its counterpart serves others is laid before a person with
+everything needed to decide. While a counterpart is down for everybody no attempt counts (`pipeline.breaker`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from gateway.errors import (
+    DeliveryRefusedError,
     DeliveryUnavailableError,
+    IllegalMoveError,
     KeyMissingError,
     Next,
     ProcotError,
+    RegistryLoginError,
+    RegistryProtocolError,
+    RegistryQuotaError,
+    RegistryRefusedError,
     RegistryUnavailableError,
     RegistryUnknownOutcomeError,
+    SignatureError,
     StoreUnavailableError,
 )
 
@@ -23,7 +38,45 @@ if TYPE_CHECKING:
     import random
 
 UNKNOWN_ERROR_ATTEMPTS = 5
+MOST_ATTEMPTS = 60  # of one task, while its counterpart serves others: at the highest pace some five hours
 LONGEST_WISH_S = 86_400.0  # a Retry-After beyond a day is a mistake of the other side; nothing may sleep for ever
+
+
+class Fault(Enum):
+    """Whose turn it is when a step failed."""
+
+    THEIRS = "theirs"
+    OURS = "ours"
+    UNAVAILABLE = "unavailable"
+    UNKNOWN = "unknown"
+
+
+_FAULTS: dict[type[ProcotError], Fault] = {
+    RegistryUnknownOutcomeError: Fault.UNKNOWN,
+    RegistryUnavailableError: Fault.UNAVAILABLE,
+    DeliveryUnavailableError: Fault.UNAVAILABLE,
+    RegistryRefusedError: Fault.THEIRS,
+    RegistryProtocolError: Fault.THEIRS,
+    DeliveryRefusedError: Fault.THEIRS,
+    SignatureError: Fault.THEIRS,
+}
+# What an operator does about a dead letter, by the stable name of its error.
+ADVICE: dict[str, str] = {
+    RegistryRefusedError.code: "read the registry's code; the hospital corrects the data, or the office decides",
+    RegistryProtocolError.code: "the registry answered off its contract: call the office, then retry",
+    RegistryUnavailableError.code: "the registry serves others: ask the office what is special here, then retry",
+    RegistryQuotaError.code: "nothing: it goes on at midnight WIB; procot registry resume, if the quota was raised",
+    RegistryLoginError.code: "correct registry.check_user, check_password_file or check_ip and restart, or "
+    "procot registry resume once Dukcapil mended its side",
+    RegistryUnknownOutcomeError.code: "ask the office whether it has the case; retry asks by our id before it sends",
+    DeliveryUnavailableError.code: "the hospital's listener takes other letters: look at this one, then retry",
+    DeliveryRefusedError.code: "the hospital's listener refused the letter: mend it there and retry, or tell the ward "
+    "by another way and discard",
+    SignatureError.code: "keys do not fit: check the registry's keys, then retry",
+    IllegalMoveError.code: "a programming error: keep the log, report it; the birth is as it was",
+    "LookupError": "something the step needs is missing, perhaps a [[facility]] block: put it back, then retry",
+}
+_ADVICE_OTHERWISE = "an error nobody foresaw: its place is in the log (task.given_up); mend or report it, then retry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +88,14 @@ class Pace:
 
     def delay(self, attempt: int, rng: random.Random) -> float:
         """Return a delay for the n-th attempt (1-based): half fixed, half jitter, so that herds spread out."""
-        ceiling = min(self.highest_s, self.first_s * float(2 ** min(attempt - 1, 20)))
-        return ceiling * (0.5 + rng.random() / 2)
+        return self._ceiling(attempt) * (0.5 + rng.random() / 2)
+
+    def full(self, attempt: int, rng: random.Random) -> float:
+        """Return a delay with full jitter: anywhere up to the ceiling, for herds that failed in the same moment."""
+        return self._ceiling(attempt) * max(0.01, rng.random())
+
+    def _ceiling(self, attempt: int) -> float:
+        return min(self.highest_s, self.first_s * float(2 ** min(attempt - 1, 20)))
 
 
 _PACES: dict[type[ProcotError], Pace] = {
@@ -46,6 +105,8 @@ _PACES: dict[type[ProcotError], Pace] = {
     StoreUnavailableError: Pace(0.5, 15),
     KeyMissingError: Pace(5, 60),
 }
+# Those whose cause heals for all tasks at once; no task of theirs is ever special.
+_COMMON = (StoreUnavailableError, KeyMissingError)
 _UNKNOWN = Pace(1, 60)
 
 
@@ -68,20 +129,33 @@ def code_of(error: BaseException) -> str:
     return error.code if isinstance(error, ProcotError) else type(error).__name__
 
 
-def decide(error: BaseException, *, attempt: int, rng: random.Random, before: str | None = None) -> Again | GiveUp:
-    """Return what to do after the n-th attempt (1-based) ended in `error`; `before` is how the one before it ended.
+def fault_of(error: BaseException) -> Fault:
+    """Return the class of an error; what nobody knows is ours."""
+    found = (fault for kind, fault in _FAULTS.items() if isinstance(error, kind))
+    return next(found, Fault.OURS)
 
-    A task may have waited many times for good reasons (a poll does): its attempts count against it only where the
-    same unknown error comes again.
+
+def advice(code: str) -> str:
+    """Return what an operator does about a dead letter of this code."""
+    return ADVICE.get(code, _ADVICE_OTHERWISE)
+
+
+def decide(error: BaseException, *, attempt: int, rng: random.Random, before: str | None = None) -> Again | GiveUp:
+    """Return what to do after the n-th failure in a row (1-based) was `error`; `before` is how the one before ended.
+
+    What nobody knows is given up early only where the same error comes again.
     """
-    if isinstance(error, RegistryUnavailableError) and error.after is not None:
-        return Again(min(max(error.after, 0.0), LONGEST_WISH_S) + rng.random())
+    code = code_of(error)
     if isinstance(error, ProcotError):
         pace = _PACES.get(type(error))
+        if isinstance(error, _COMMON) and pace is not None:
+            return Again(pace.full(attempt, rng))
+        if error.next in (Next.HOLD, Next.REFUSE) or attempt >= MOST_ATTEMPTS:
+            return GiveUp(code)
+        if isinstance(error, RegistryUnavailableError) and error.after is not None:
+            return Again(min(max(error.after, 0.0), LONGEST_WISH_S) + rng.random())
         if pace is not None:
-            return Again(pace.delay(attempt, rng))
-        if error.next in (Next.HOLD, Next.REFUSE):
-            return GiveUp(error.code)
-    if attempt < UNKNOWN_ERROR_ATTEMPTS or before not in (None, code_of(error)):
-        return Again(_UNKNOWN.delay(attempt, rng))
-    return GiveUp(code_of(error))
+            return Again(pace.full(attempt, rng))
+    if attempt < UNKNOWN_ERROR_ATTEMPTS or (before not in (None, code) and attempt < MOST_ATTEMPTS):
+        return Again(_UNKNOWN.full(attempt, rng))
+    return GiveUp(code)

@@ -12,21 +12,26 @@ import structlog
 
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, MOVES, State
-from gateway.contract.ports import Certificate, Outcome, RegistryStatus
+from gateway.contract.ports import ActKind, ActStatus, Certificate, Outcome, RegistryStatus
+from gateway.contract.registered import as_registered, differing
+from gateway.contract.revision import changed_paths, legal_changes
 from gateway.errors import RegistryProtocolError
-from gateway.pipeline.rejudge import go
-from gateway.store import births, messages, queue, submissions
+from gateway.pipeline.rejudge import go, keep_findings, keys_of, rejudge
+from gateway.store import acts, births, messages, queue, submissions
 from gateway.store.births import Why
 from gateway.store.queue import Kind
 
 if TYPE_CHECKING:
-    from gateway.pipeline.context import Context
+    from gateway.contract.record import BirthRecord
+    from gateway.pipeline.context import Context, Rules
+    from gateway.store.acts import Act
     from gateway.store.births import Birth
     from gateway.store.database import Connection
 
 _log = structlog.get_logger()
 ASKED_FOR_DATA = "REGISTRY_REFUSED"
 # What takes back a certificate that was issued: an officer looks (architecture, step 8).
+_OPEN = (RegistryStatus.IN_PROCESS, RegistryStatus.NEEDS_DATA)
 _UNDONE = (RegistryStatus.REFUSED, RegistryStatus.WITHDRAWN)
 _ENDS = {
     RegistryStatus.REFUSED: (State.REFUSED, "SUBMISSION_REFUSED"),
@@ -46,7 +51,9 @@ async def settle(
     await _believable(connection, birth, outcome)
     if outcome.status is not RegistryStatus.UNKNOWN:
         await submissions.resolve_unknown(connection, birth.id, outcome.revision, "answered")
+    await _acts_decided(context, connection, birth, outcome, Why(actor, step))
     current = outcome.revision == birth.submitted
+    await _open_there(connection, birth, outcome, current=current)
     if outcome.reference and outcome.reference != birth.reference and current:
         await births.set_reference(connection, birth, outcome.reference)
     if outcome.status is RegistryStatus.ISSUED and outcome.certificate is not None:
@@ -63,6 +70,42 @@ async def settle(
         _log.warning(
             "registry.outcome_ignored", birth_id=str(birth.id), status=outcome.status.value, state=birth.state.value
         )
+
+
+async def _open_there(connection: Connection, birth: Birth, outcome: Outcome, *, current: bool) -> None:
+    """Keep whether the registry has an open case, and of which revision: our own state may say other things."""
+    if birth.way:
+        return
+    if outcome.status in _OPEN:
+        if current and birth.state in IN_FLIGHT:  # later it may be old news
+            await births.set_at_registry(connection, birth, outcome.revision)
+    elif outcome.status is not RegistryStatus.UNKNOWN and (current or outcome.revision == birth.at_registry):
+        await births.set_at_registry(connection, birth, 0)
+
+
+async def _acts_decided(context: Context, connection: Connection, birth: Birth, outcome: Outcome, why: Why) -> None:
+    """Write down what became of the act that is not decided yet. What it changes comes with the case's own status."""
+    act = await acts.undecided(connection, birth.id)
+    told = next((a for a in outcome.acts if act is not None and a.key == act.key), None)
+    if act is None or told is None or not await acts.set_status(connection, act, told.status.value, told.reason):
+        return
+    context.metrics.acts.labels(act.kind.value, told.status.value).inc()
+    _log.info(
+        "registry.act", birth_id=str(birth.id), kind=act.kind.value, outcome=told.status.value, code=told.reason or None
+    )
+    detail = {"act": act.kind.value, "key": act.key, **({"code": told.reason} if told.reason else {})}
+    said = f"{act.kind.value}: {told.status.value}" + (f" ({told.reason})" if told.reason else "")
+    await births.note(connection, birth, Why(why.actor, why.step, said, detail=detail))
+    if told.status is ActStatus.REFUSED:
+        await _told_no(context, connection, birth, act, told.reason)
+
+
+async def _told_no(context: Context, connection: Connection, birth: Birth, act: Act, reason: str) -> None:
+    finding = Finding("ACT_REFUSED", parameters={"which": act.kind.value, "reason": reason or "?"})
+    kept = [f for f in birth.findings if f["code"] != "ACT_REFUSED"]
+    await keep_findings(context, connection, birth, [*kept, finding.as_dict()])
+    if act.kind is ActKind.WITHDRAW:
+        await _let_waiting_messages_in(connection, birth)
 
 
 async def _believable(connection: Connection, birth: Birth, outcome: Outcome) -> None:
@@ -94,6 +137,8 @@ async def _in_process(context: Context, connection: Connection, birth: Birth, wh
     await births.set_findings(connection, birth, [f for f in birth.findings if f["code"] != ASKED_FOR_DATA])
     await births.move(connection, birth, State.IN_PROCESS, why)
     context.metrics.moves.labels(State.IN_PROCESS.value).inc()
+    if birth.way:
+        return  # nobody to ask: the office brings the outcome (pipeline.officer)
     await queue.add(
         connection,
         Kind.POLL,
@@ -108,7 +153,8 @@ async def _issued(
 ) -> None:
     outcome, certificate = told
     if not await submissions.keep_certificate(connection, birth.id, outcome.revision, certificate):
-        await _issued_before(context, connection, birth, certificate, why)
+        if not await _corrected(context, connection, birth, (outcome, certificate), why):
+            await _issued_before(context, connection, birth, certificate, why)
         return
     await queue.drop(connection, birth.id, Kind.POLL)
     detail: dict[str, Any] = {"certificate_number": certificate.number}
@@ -117,7 +163,10 @@ async def _issued(
         detail["revision"] = outcome.revision
     numbered = Why(why.actor, why.step, why.reason, detail=detail)
     await births.set_findings(connection, birth, [f for f in birth.findings if f["code"] != ASKED_FOR_DATA])
-    await _certified(context, connection, birth, numbered, current=outcome.revision == birth.revision)
+    submitted = await _asked_with(connection, birth, outcome.revision)
+    current = not legal_changes(changed_paths(submitted, birth.record))
+    await _certified(context, connection, birth, numbered, current=current)
+    await take_over(context, connection, birth, certificate, (submitted, current), numbered)
     await queue.add(connection, Kind.COLLECT, birth_id=birth.id, priority=birth.priority)
     await _let_waiting_messages_in(connection, birth)
 
@@ -128,6 +177,7 @@ async def _certified(context: Context, connection: Connection, birth: Birth, why
         # No task is dropped: the submission that brought this on may be under way, and finds nothing left to do.
         await births.move(connection, birth, State.ISSUED, why)
         context.metrics.moves.labels(State.ISSUED.value).inc()
+        await _overtaken(context, connection, birth, why, current=current)
         return
     _log.error("registry.issued_unasked", birth_id=str(birth.id), state=birth.state.value)
     wanted = State.ISSUED if current else State.AMENDMENT_REVIEW
@@ -139,13 +189,120 @@ async def _certified(context: Context, connection: Connection, birth: Birth, why
         await births.note(connection, birth, why)
 
 
+async def _overtaken(context: Context, connection: Connection, birth: Birth, why: Why, *, current: bool) -> None:
+    """Lay before a person what the hospital had changed or withdrawn, and the office issued all the same (F 18, 23)."""
+    withdrawal = await acts.last(connection, birth.id, ActKind.WITHDRAW)
+    if withdrawal is not None and not withdrawal.detail.get("taken_back"):
+        if withdrawal.status not in ("granted", "refused"):
+            await acts.set_status(connection, withdrawal, "refused", "SUDAH_TERBIT")
+        reason = "issued though the hospital had withdrawn the notice: the office decides"
+        await go(context, connection, birth, State.REVOCATION_REVIEW, Why(why.actor, why.step, reason))
+    elif not current:
+        reason = "issued without the hospital's last change: an officer decides"
+        await go(context, connection, birth, State.AMENDMENT_REVIEW, Why(why.actor, why.step, reason))
+
+
+async def take_over(
+    context: Context,
+    connection: Connection,
+    birth: Birth,
+    certificate: Certificate,
+    submitted: tuple[BirthRecord, bool],
+    why: Why,
+) -> None:
+    """Let the record say what the akta says, and tell the difference (domain F 97).
+
+    `submitted` is the record the certificate was asked for with, and whether ours is still the same. Where the
+    hospital has changed it since, the akta's words are kept with the certificate only: a person decides.
+    """
+    record, current = submitted
+    paths = differing(record, certificate.registered)
+    if not paths:
+        return
+    finding = Finding("CERTIFICATE_DIFFERS", parameters={"which": ", ".join(paths)})
+    kept = [f for f in birth.findings if f["code"] != "CERTIFICATE_DIFFERS"]
+    await births.set_findings(connection, birth, [*kept, finding.as_dict()])
+    _log.warning("registry.issued_otherwise", birth_id=str(birth.id), findings=list(paths))
+    said = Why(
+        why.actor,
+        why.step,
+        "the akta differs from what was submitted: its words count",
+        detail={"changed": list(paths)},
+    )
+    if current:
+        changed = as_registered(birth.record, certificate.registered, paths)
+        await births.revise(connection, birth, changed, keys=keys_of(context, changed), changed=paths, why=said)
+    await births.note(connection, birth, said)
+
+
+async def _asked_with(connection: Connection, birth: Birth, revision: int) -> BirthRecord:
+    """Return the record a certificate was asked for with; ours, where a restore lost that revision."""
+    try:
+        return await births.record_of(connection, birth.id, revision)
+    except LookupError:
+        return birth.record
+
+
+async def _corrected(
+    context: Context, connection: Connection, birth: Birth, told: tuple[Outcome, Certificate], why: Why
+) -> bool:
+    """Apply the certificate of a correction that a person asked for and the office granted; False for any other."""
+    outcome, certificate = told
+    correction = await acts.last(connection, birth.id, ActKind.CORRECT)
+    before = await submissions.certificate(connection, birth.id)
+    if (
+        before is None
+        or correction is None
+        or correction.status != "granted"
+        or outcome.revision != correction.revision
+    ):
+        return await submissions.replaced_before(connection, birth.id, certificate.sha256, certificate.number)
+    if correction.detail.get("applied") or _same(before, certificate):
+        return _same(before, certificate)
+    if certificate.child_nik != before.child_nik:
+        return False  # another child's: a person looks
+    await acts.applied(connection, correction)
+    await submissions.replace_certificate(connection, birth.id, outcome.revision, certificate)
+    await births.set_submitted(connection, birth, outcome.revision)
+    detail = {"certificate_number": certificate.number, "replaces": before.number}
+    done = Why(why.actor, why.step, "corrected certificate issued", detail=detail)
+    submitted = await _asked_with(connection, birth, outcome.revision)
+    current = not legal_changes(changed_paths(submitted, birth.record))
+    if birth.state is State.AMENDMENT_REVIEW and current:
+        await go(context, connection, birth, State.ISSUED, done)
+    else:
+        await births.note(connection, birth, done)
+    await take_over(context, connection, birth, certificate, (submitted, current), done)
+    await queue.add(connection, Kind.COLLECT, birth_id=birth.id, priority=birth.priority)
+    return True
+
+
 async def _undone(context: Context, connection: Connection, birth: Birth, outcome: Outcome, why: Why) -> None:
     """Alarm once where the registry takes a certificate back; the hospital still has it."""
-    if birth.state is State.REVOCATION_REVIEW:
+    asked = await acts.last(connection, birth.id, ActKind.REVOKE)
+    if outcome.status is RegistryStatus.WITHDRAWN:
+        known = await submissions.revoked(connection, birth.id)
+        await submissions.revoked(connection, birth.id, now_revoked=True)
+        if asked is not None:
+            if asked.status not in ("granted", "refused"):
+                await acts.set_status(connection, asked, "granted")
+            await end_revoked(context, connection, birth, Why(why.actor, why.step, "revoked, as was asked"))
+            return
+        if known:
+            return
+    if birth.state is State.REVOCATION_REVIEW and outcome.status is not RegistryStatus.WITHDRAWN:
         return
     _log.error("registry.certificate_taken_back", birth_id=str(birth.id), status=outcome.status.value)
     reason = f"the registry says {outcome.status.value} after issue: {outcome.reason or 'no reason given'}"
     await go(context, connection, birth, State.REVOCATION_REVIEW, Why(why.actor, why.step, reason))
+
+
+async def end_revoked(context: Rules, connection: Connection, birth: Birth, why: Why) -> None:
+    """End a birth whose certificate is revoked; the hospital is told by the collect step (MDM^T11)."""
+    if birth.state is not State.REVOCATION_REVIEW:
+        await go(context, connection, birth, State.REVOCATION_REVIEW, why)
+    await go(context, connection, birth, State.CANCELLED, why)
+    await queue.add(connection, Kind.COLLECT, birth_id=birth.id, priority=birth.priority)
 
 
 async def _issued_before(
@@ -177,10 +334,23 @@ async def _ended(context: Context, connection: Connection, birth: Birth, outcome
     if code:
         finding = Finding(code, parameters={"reason": outcome.reason})
         kept = [f for f in birth.findings if f["code"] not in ("SUBMISSION_REFUSED", ASKED_FOR_DATA)]
-        await births.set_findings(connection, birth, [*kept, finding.as_dict()])
+        await keep_findings(context, connection, birth, [*kept, finding.as_dict()])
+    withdrawal = await acts.undecided(connection, birth.id)
+    if state is State.CANCELLED and withdrawal is not None and withdrawal.kind is ActKind.WITHDRAW:
+        await acts.set_status(connection, withdrawal, "granted")
     reason = Why(why.actor, why.step, outcome.reason or outcome.status.value)
     await go(context, connection, birth, state, reason)
+    if state is State.REFUSED and birth.revision > birth.submitted and await _changed_since(connection, birth):
+        # The hospital had changed it meanwhile: what was refused is not what it says now.
+        await rejudge(
+            context, connection, birth, Why(why.actor, why.step, "changed since it was submitted: judged anew")
+        )
     await _let_waiting_messages_in(connection, birth)
+
+
+async def _changed_since(connection: Connection, birth: Birth) -> bool:
+    submitted = await births.record_of(connection, birth.id, birth.submitted)
+    return bool(legal_changes(changed_paths(submitted, birth.record)))
 
 
 async def _let_waiting_messages_in(connection: Connection, birth: Birth) -> None:

@@ -42,6 +42,11 @@ class Birth:
     first_message_id: int
     told_at: dt.datetime | None
     received_at: dt.datetime
+    office: str = ""
+    at_registry: int = 0  # the revision whose case is open at the registry, whatever our state is; 0: none
+    way: str = ""  # lease or handover where no adapter submits it, else ""
+    restricted: str = ""
+    leaves_at: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +60,10 @@ class Why:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
+_IDS = uuid.UUID("0b6d2f3c-5f0e-4c1a-9a51-7c1d3f2e9b10")  # namespace of birth ids (RFC 9562 section 5.5)
 _COLUMNS = """id, facility, medical_record, state, revision, record, findings, accepted, held, twin_group, priority,
-              reference, submitted, first_message_id, told_at, received_at"""
+              reference, submitted, at_registry, first_message_id, told_at, received_at, office, way, restricted,
+              leaves_at"""
 
 
 def _birth(row: asyncpg.Record) -> Birth:
@@ -74,9 +81,14 @@ def _birth(row: asyncpg.Record) -> Birth:
         priority=row["priority"],
         reference=row["reference"],
         submitted=row["submitted"],
+        at_registry=row["at_registry"],
         first_message_id=row["first_message_id"],
         told_at=row["told_at"],
         received_at=row["received_at"],
+        office=row["office"] or "",
+        way=row["way"] or "",
+        restricted=row["restricted"] or "",
+        leaves_at=row["leaves_at"],
     )
 
 
@@ -181,9 +193,9 @@ async def open_birth(
     received_at: dt.datetime,
     twin_group: uuid.UUID | None,
 ) -> Birth:
-    """Create a birth in RECEIVED with revision 1."""
+    """Create a birth in RECEIVED with revision 1. The same notice opens the same birth, also after a restore."""
     birth = Birth(
-        id=uuid.uuid4(),
+        id=await _id_of(connection, message_id),
         facility=record.facility.code,
         medical_record=record.child.medical_record.reveal(),
         state=State.RECEIVED,
@@ -220,6 +232,20 @@ async def open_birth(
     await _keep_revision(connection, birth, changed=(), why=Why("hospital", "assign", message_id=message_id))
     await _event(connection, birth, None, Why("hospital", "assign", "birth notice received", message_id))
     return birth
+
+
+async def _id_of(connection: Connection, message_id: int) -> uuid.UUID:
+    """Return the id of the birth that a message opens: by the message's content, so that it can be had once only.
+
+    Where a backup was restored and the notice comes (or is assigned) again, the registry is asked about the case it
+    already has. Nobody can compute an id who does not have the message.
+    """
+    row = await connection.fetchrow(
+        "SELECT facility, control_id, content_digest FROM messages WHERE id = $1", message_id
+    )
+    if row is None:
+        raise LookupError("no such message")
+    return uuid.uuid5(_IDS, f"{row['facility']}\x1f{row['control_id']}\x1f{row['content_digest'].hex()}")
 
 
 async def revise(
@@ -322,10 +348,51 @@ async def _event(connection: Connection, birth: Birth, before: State | None, why
     )
 
 
-async def set_findings(connection: Connection, birth: Birth, findings: list[dict[str, Any]]) -> None:
-    """Replace what is wrong with a birth now."""
+async def set_findings(
+    connection: Connection,
+    birth: Birth,
+    findings: list[dict[str, Any]],
+    *,
+    missing: Sequence[str] | None = None,
+    office: str | None = None,
+) -> None:
+    """Replace what is wrong with a birth now; where they are told, also what is missing and whose office it is."""
     birth.findings = findings
-    await connection.execute("UPDATE births SET findings = $2, updated_at = now() WHERE id = $1", birth.id, findings)
+    birth.office = birth.office if office is None else office
+    await connection.execute(
+        """UPDATE births SET findings = $2, missing = coalesce($3, missing), office = coalesce($4, office),
+                             updated_at = now() WHERE id = $1""",
+        birth.id,
+        findings,
+        missing,
+        office,
+    )
+
+
+async def set_way(connection: Connection, birth: Birth, *, way: str, office: str) -> None:
+    """Keep which way a birth's record leaves the house, and to whom: `lease`, `handover`, or `push` by the adapter."""
+    birth.way, birth.office = way if way != "push" else "", office
+    await connection.execute(
+        "UPDATE births SET way = $2, office = $3 WHERE id = $1", birth.id, birth.way or None, office
+    )
+
+
+async def came_back(connection: Connection, birth: Birth) -> None:
+    """Keep that an office refused a record for good: nobody has it, and it may go another way."""
+    birth.way, birth.submitted = "", 0
+    await connection.execute("UPDATE births SET way = NULL, submitted = 0 WHERE id = $1", birth.id)
+
+
+async def restrict(connection: Connection, birth: Birth, reason: str) -> None:
+    """Keep that only tokens with that scope may see a birth, and why; "" lets all see it again."""
+    birth.restricted = reason
+    await connection.execute("UPDATE births SET restricted = $2 WHERE id = $1", birth.id, reason or None)
+
+
+async def set_leaves_at(connection: Connection, birth: Birth, at: dt.datetime | None) -> None:
+    """Keep when mother and child leave the hospital."""
+    birth.leaves_at = at
+    await connection.execute("UPDATE births SET leaves_at = $2 WHERE id = $1", birth.id, at)
 
 
 async def set_priority(connection: Connection, birth: Birth, priority: int) -> None:
@@ -351,6 +418,19 @@ async def set_told_at(connection: Connection, birth: Birth, told_at: dt.datetime
     """Keep when the newest message that was applied had been written."""
     birth.told_at = told_at
     await connection.execute("UPDATE births SET told_at = $2 WHERE id = $1", birth.id, told_at)
+
+
+async def set_at_registry(connection: Connection, birth: Birth, revision: int) -> None:
+    """Keep which revision's case is open at the registry; 0 for none."""
+    if birth.at_registry != revision:
+        birth.at_registry = revision
+        await connection.execute("UPDATE births SET at_registry = $2 WHERE id = $1", birth.id, revision)
+
+
+async def set_submitted(connection: Connection, birth: Birth, revision: int) -> None:
+    """Keep which revision the registry has: the one before, where a newer one was not taken."""
+    birth.submitted = revision
+    await connection.execute("UPDATE births SET submitted = $2 WHERE id = $1", birth.id, revision)
 
 
 async def set_reference(connection: Connection, birth: Birth, reference: str) -> None:

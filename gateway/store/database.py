@@ -63,7 +63,11 @@ async def connect(dsn: str, *, timeout_s: float) -> asyncpg.Connection:
 
 
 class Database:
-    """A pool of connections to one DSN."""
+    """A pool of connections to one DSN.
+
+    The DSN may name several hosts with `target_session_attrs=read-write`: then whichever takes writes is used, and
+    after a fail-over the other one, without a restart.
+    """
 
     def __init__(self, dsn: str, *, size: int, timeout_s: float) -> None:
         self.dsn = dsn
@@ -104,6 +108,9 @@ class Database:
         try:
             async with self._pool.acquire(timeout=self.timeout_s) as connection:
                 yield connection
+        except asyncpg.ReadOnlySQLTransactionError as error:
+            await self._pool.expire_connections()  # this server writes no more: look for the one that does
+            raise as_unavailable(error) from error
         except UNAVAILABLE as error:
             raise as_unavailable(error) from error
 
@@ -127,6 +134,16 @@ class Database:
         """Tell whether something could be kept right now."""
         try:
             async with self.connection() as connection:
-                return await connection.fetchval("SELECT NOT pg_is_in_recovery()") is True
+                takes: bool = await connection.fetchval(
+                    "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'"
+                )
         except StoreUnavailableError:
             return False
+        if not takes:
+            await self._look_again()
+        return takes
+
+    async def _look_again(self) -> None:
+        """Let the next calls connect anew: where the DSN names several servers, another one may take writes."""
+        if self._pool is not None:
+            await self._pool.expire_connections()

@@ -47,8 +47,13 @@ class Migration:
         return sha256(self.sql.encode()).digest()
 
 
-async def migrate(connection: asyncpg.Connection, *, directory: Traversable | None = None) -> list[str]:
-    """Bring the database up to this code and return the names applied. Safe to run from many processes at once."""
+async def migrate(
+    connection: asyncpg.Connection, *, directory: Traversable | None = None, upto: int | None = None
+) -> list[str]:
+    """Bring the database up to this code and return the names applied. Safe to run from many processes at once.
+
+    `upto` stops at that migration: a restore makes the schema its backup had, and goes on from there.
+    """
     _check_server(int(await connection.fetchval("SHOW server_version_num")))
     migrations = _read(directory if directory is not None else files("schemas") / "sql")
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
@@ -57,7 +62,8 @@ async def migrate(connection: asyncpg.Connection, *, directory: Traversable | No
         rows = await connection.fetch("SELECT version, name, sha256 FROM schema_migrations ORDER BY version")
         applied = {row["version"]: (row["name"], row["sha256"]) for row in rows}
         _check_history(migrations, applied)
-        pending = [migration for migration in migrations if migration.version not in applied]
+        last = migrations[-1].version if upto is None and migrations else upto or 0
+        pending = [m for m in migrations if m.version not in applied and m.version <= last]
         for migration in pending:
             await _apply(connection, migration)
     finally:

@@ -53,7 +53,7 @@ async def read(connection: Connection, outbound_id: int) -> Outbound | None:
     """Return a message that still has to be accepted; None where it was."""
     row = await connection.fetchrow(
         """SELECT id, birth_id, facility, kind, control_id, message FROM outbound
-           WHERE id = $1 AND accepted_at IS NULL""",
+           WHERE id = $1 AND accepted_at IS NULL AND discarded_at IS NULL""",
         outbound_id,
     )
     return Outbound(*row) if row else None
@@ -76,6 +76,16 @@ async def refused(connection: Connection, outbound_id: int, code: str) -> None:
 async def waiting(connection: Connection, birth_id: uuid.UUID) -> list[int]:
     """Return the ids of a birth's messages that were not accepted yet."""
     rows = await connection.fetch(
-        "SELECT id FROM outbound WHERE birth_id = $1 AND accepted_at IS NULL ORDER BY id", birth_id
+        """SELECT id FROM outbound WHERE birth_id = $1 AND accepted_at IS NULL AND discarded_at IS NULL
+           ORDER BY id""",
+        birth_id,
     )
     return [r["id"] for r in rows]
+
+
+async def told(connection: Connection, birth_id: uuid.UUID) -> bool:
+    """Tell whether the hospital accepted any message of a birth."""
+    there: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM outbound WHERE birth_id = $1 AND accepted_at IS NOT NULL)", birth_id
+    )
+    return there

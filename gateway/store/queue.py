@@ -37,8 +37,10 @@ class Kind(Enum):
     SEAL = "seal"
     SUBMIT = "submit"
     POLL = "poll"
+    ACT = "act"
     COLLECT = "collect"
     DELIVER = "deliver"
+    ANSWER = "answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +55,25 @@ class Task:
     message_id: int | None
     outbound_id: int | None
     last_error: str | None = None  # how the claim before this one ended
+    failures: int = 0  # in a row, before this claim
+    facility: str | None = None  # of an answer task: whose listener
 
 
+# One look a kind and urgency, along the index: what waits under another kind, or for later, costs nothing.
 # MATERIALIZED: the planner may run a plain subquery more than once, and would then lock more than the limit.
 _CLAIM = """
 WITH due AS MATERIALIZED (
-    SELECT id, priority, due_at FROM tasks WHERE due_at <= now() AND kind = ANY($3)
-    ORDER BY priority, due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
+    SELECT t.id, t.priority, t.due_at
+    FROM unnest($3::text[]) AS k(kind) CROSS JOIN generate_series(0, 9) AS p(priority) CROSS JOIN LATERAL (
+        SELECT id, priority, due_at FROM tasks
+        WHERE kind = k.kind AND priority = p.priority AND due_at <= now()
+        ORDER BY due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED) AS t
+    ORDER BY t.priority, t.due_at, t.id LIMIT $1
 ), claimed AS (
     UPDATE tasks t SET lease = gen_random_uuid(), attempts = t.attempts + 1, due_at = now() + $2 * interval '1 second'
     FROM due WHERE t.id = due.id
-    RETURNING t.id, t.kind, t.lease, t.attempts, t.birth_id, t.message_id, t.outbound_id, t.last_error,
-              due.priority, due.due_at
+    RETURNING t.id, t.kind, t.lease, t.attempts, t.birth_id, t.message_id, t.outbound_id, t.last_error, t.failures,
+              t.facility, due.priority, due.due_at
 )
 SELECT * FROM claimed ORDER BY priority, due_at, id
 """
@@ -88,6 +97,8 @@ async def claim(database: Database, *, limit: int, lease_s: float, kinds: Collec
             r["message_id"],
             r["outbound_id"],
             r["last_error"],
+            failures=r["failures"],
+            facility=r["facility"],
         )
         for r in rows
     ]
@@ -108,7 +119,8 @@ async def give_back(database: Database, tasks: list[Task]) -> None:
 
 async def seconds_to_next(database: Database, kinds: Collection[Kind] = tuple(Kind)) -> float | None:
     """Return how long until a task of these kinds is due, None where there is none."""
-    sql = "SELECT extract(epoch FROM min(due_at) - now()) AS s FROM tasks WHERE kind = ANY($1)"
+    sql = """SELECT extract(epoch FROM min(t.due_at) - now()) AS s FROM unnest($1::text[]) AS k(kind)
+             CROSS JOIN LATERAL (SELECT min(due_at) AS due_at FROM tasks WHERE kind = k.kind) AS t"""
     row = await database.fetchrow(sql, [kind.value for kind in kinds])
     return None if row is None or row["s"] is None else max(0.0, float(row["s"]))
 
@@ -144,11 +156,36 @@ async def holds(connection: Connection, task: Task) -> None:
         raise LeaseLostError(f"task {task.id} ({task.kind.value}) was taken over by another worker")
 
 
-async def postpone(connection: Connection, task: Task, *, delay_s: float, code: str) -> bool:
-    """Let a task come back after `delay_s`; False where the lease was lost (then another worker decides)."""
-    sql = """UPDATE tasks SET due_at = now() + $3 * interval '1 second', last_error = $4, lease = NULL
+async def go_on(connection: Connection, task: Task, *, delay_s: float) -> None:
+    """Let a task that did a part of its work come back as a fresh one; another worker's stays as it is."""
+    await connection.execute(
+        """UPDATE tasks SET due_at = now() + $3 * interval '1 second', attempts = 0, failures = 0, last_error = NULL,
+           lease = NULL WHERE id = $1 AND lease = $2""",
+        task.id,
+        task.lease,
+        delay_s,
+    )
+
+
+async def postpone(connection: Connection, task: Task, *, delay_s: float, code: str, failures: int = 0) -> bool:
+    """Let a task come back after `delay_s`; False where the lease was lost (then another worker decides).
+
+    `failures` in a row are what the next one is decided by; a wait for good reasons begins anew with 0.
+    """
+    sql = """UPDATE tasks SET due_at = now() + $3 * interval '1 second', last_error = $4, failures = $5, lease = NULL
              WHERE id = $1 AND lease = $2 RETURNING id"""
-    return await connection.fetchval(sql, task.id, task.lease, delay_s, code) is not None
+    return await connection.fetchval(sql, task.id, task.lease, delay_s, code, failures) is not None
+
+
+async def put_back(connection: Connection, task: Task, *, delay_s: float) -> None:
+    """Let a task that was not tried come back after `delay_s`, as if it had never been claimed."""
+    await connection.execute(
+        """UPDATE tasks SET due_at = now() + $3 * interval '1 second', lease = NULL, attempts = attempts - 1
+           WHERE id = $1 AND lease = $2""",
+        task.id,
+        task.lease,
+        delay_s,
+    )
 
 
 async def hurry(connection: Connection, birth_id: uuid.UUID, kind: Kind) -> bool:

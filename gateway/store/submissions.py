@@ -9,6 +9,7 @@ from gateway.contract.masked import Nik, Personal
 from gateway.contract.ports import Certificate, Submission
 
 if TYPE_CHECKING:
+    import datetime as dt
     import uuid
 
     from gateway.store.database import Connection
@@ -38,14 +39,14 @@ async def keep_seal(connection: Connection, birth_id: uuid.UUID, revision: int, 
     )
 
 
-async def sealed(connection: Connection, birth_id: uuid.UUID, revision: int) -> Submission:
-    """Return the sealed bytes of a revision. Raises LookupError."""
+async def sealed(connection: Connection, birth_id: uuid.UUID, revision: int, *, amends: str = "") -> Submission:
+    """Return the sealed bytes of a revision; `amends` is the open case they go to. Raises LookupError."""
     row = await connection.fetchrow(
         "SELECT payload, signature FROM seals WHERE birth_id = $1 AND revision = $2", birth_id, revision
     )
     if row is None:
         raise LookupError("this revision was never sealed")
-    return Submission(str(birth_id), revision, row["payload"], row["signature"])
+    return Submission(str(birth_id), revision, row["payload"], row["signature"], amends)
 
 
 async def begin_attempt(connection: Connection, birth_id: uuid.UUID, revision: int) -> int:
@@ -73,6 +74,19 @@ async def outcome_unknown(connection: Connection, birth_id: uuid.UUID, revision:
     return unknown
 
 
+async def must_ask(connection: Connection, birth_id: uuid.UUID, revision: int) -> bool:
+    """Tell whether the registry is asked before anything is sent: an outcome is unknown, or a backup was restored.
+
+    For a month after a restore also births that are new to us: their notices may have come before, and got lost.
+    """
+    restored: bool = await connection.fetchval(
+        """SELECT ask_first OR EXISTS (SELECT FROM restores WHERE restored_at > now() - interval '30 days')
+           FROM births WHERE id = $1""",
+        birth_id,
+    )
+    return restored or await outcome_unknown(connection, birth_id, revision)
+
+
 async def resolve_unknown(connection: Connection, birth_id: uuid.UUID, revision: int, result: str) -> None:
     """Write down what asking the registry told about the attempts whose end nobody knew."""
     await connection.execute(
@@ -84,12 +98,22 @@ async def resolve_unknown(connection: Connection, birth_id: uuid.UUID, revision:
     )
 
 
+async def first_attempt_at(connection: Connection, birth_id: uuid.UUID) -> dt.datetime:
+    """Return when a birth's record first left the house: the day of its report (domain B.7). Raises LookupError."""
+    at: dt.datetime | None = await connection.fetchval(
+        "SELECT min(started_at) FROM attempts WHERE birth_id = $1", birth_id
+    )
+    if at is None:
+        raise LookupError("this record never left the house")
+    return at
+
+
 async def keep_certificate(connection: Connection, birth_id: uuid.UUID, revision: int, issued: Certificate) -> bool:
     """Keep what the registry issued; False where a certificate was there already."""
     kept = await connection.fetchval(
         """INSERT INTO certificates
-               (birth_id, revision, number, child_nik, family_card, issued_at, sha256, document_url)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (birth_id) DO NOTHING RETURNING birth_id""",
+               (birth_id, revision, number, child_nik, family_card, issued_at, sha256, document_url, registered)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (birth_id) DO NOTHING RETURNING birth_id""",
         birth_id,
         revision,
         issued.number,
@@ -98,8 +122,56 @@ async def keep_certificate(connection: Connection, birth_id: uuid.UUID, revision
         issued.issued_at,
         issued.sha256,
         issued.document_url,
+        _plain(issued),
     )
     return kept is not None
+
+
+def _plain(issued: Certificate) -> dict[str, str]:
+    return {path: value.reveal() for path, value in issued.registered.items()}
+
+
+async def replace_certificate(connection: Connection, birth_id: uuid.UUID, revision: int, issued: Certificate) -> None:
+    """Put a corrected certificate in the place of the one before, which is kept beside it."""
+    await connection.execute(
+        """INSERT INTO earlier_certificates (birth_id, revision, number, child_nik, family_card, issued_at, sha256,
+                                             document_url, document, registered, settled_at)
+           SELECT birth_id, revision, number, child_nik, family_card, issued_at, sha256, document_url, document,
+                  registered, settled_at FROM certificates WHERE birth_id = $1""",
+        birth_id,
+    )
+    await connection.execute("DELETE FROM certificates WHERE birth_id = $1", birth_id)
+    await keep_certificate(connection, birth_id, revision, issued)
+
+
+async def replaced_number(connection: Connection, birth_id: uuid.UUID) -> str:
+    """Return the number of the certificate that the present one replaced, "" where it is the first."""
+    number: str | None = await connection.fetchval(
+        "SELECT number FROM earlier_certificates WHERE birth_id = $1 ORDER BY replaced_at DESC LIMIT 1", birth_id
+    )
+    return number or ""
+
+
+async def replaced_before(connection: Connection, birth_id: uuid.UUID, sha256: str, number: str) -> bool:
+    """Tell whether a certificate is one that a correction replaced: late news of it decide nothing."""
+    known: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM earlier_certificates WHERE birth_id = $1 AND sha256 = $2 AND number = $3)",
+        birth_id,
+        sha256,
+        number,
+    )
+    return known
+
+
+async def revoked(connection: Connection, birth_id: uuid.UUID, *, now_revoked: bool = False) -> bool:
+    """Tell whether the registry took the certificate back; `now_revoked` writes it down first."""
+    if now_revoked:
+        await connection.execute(
+            "UPDATE certificates SET revoked_at = coalesce(revoked_at, now()) WHERE birth_id = $1", birth_id
+        )
+    return bool(
+        await connection.fetchval("SELECT revoked_at IS NOT NULL FROM certificates WHERE birth_id = $1", birth_id)
+    )
 
 
 async def number_taken(connection: Connection, birth_id: uuid.UUID, number: str) -> bool:
@@ -121,7 +193,7 @@ async def certified_revision(connection: Connection, birth_id: uuid.UUID) -> int
 async def certificate(connection: Connection, birth_id: uuid.UUID) -> Certificate | None:
     """Return a birth's certificate, with the file where it was collected."""
     row = await connection.fetchrow(
-        """SELECT number, child_nik, family_card, issued_at, sha256, document_url, document
+        """SELECT number, child_nik, family_card, issued_at, sha256, document_url, document, registered
            FROM certificates WHERE birth_id = $1""",
         birth_id,
     )
@@ -135,6 +207,7 @@ async def certificate(connection: Connection, birth_id: uuid.UUID) -> Certificat
         sha256=row["sha256"],
         document_url=row["document_url"],
         document=row["document"] or b"",
+        registered={path: Personal(text) for path, text in row["registered"].items()},
     )
 
 

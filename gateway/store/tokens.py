@@ -26,6 +26,8 @@ class Identity:
     label: str
     role: Role
     facility: str | None
+    office: str | None = None
+    restricted: bool = False
 
     @property
     def actor(self) -> str:
@@ -33,21 +35,33 @@ class Identity:
         return f"{self.role}:{self.id}"
 
 
-async def new(
-    database: Database, *, label: str, role: Role, facility: str | None = None, days: int | None = None
+async def new(  # noqa: PLR0913 - each a property of a token
+    database: Database,
+    *,
+    label: str,
+    role: Role,
+    facility: str | None = None,
+    days: int | None = None,
+    office: str | None = None,
+    restricted: bool = False,
 ) -> tuple[Identity, str]:
-    """Make a token. The text is returned this once."""
+    """Make a token. The text is returned this once.
+
+    `office` is whose records an officer may take and decide, four digits or `all`; `restricted` also shows those cases.
+    """
     token = _PREFIX + secrets.token_urlsafe(32)
-    identity = Identity(uuid.uuid4(), label, role, facility)
+    identity = Identity(uuid.uuid4(), label, role, facility, office, restricted)
     await database.fetch(
-        """INSERT INTO tokens (id, label, hash, role, facility, expires_at)
-           VALUES ($1, $2, $3, $4, $5, now() + $6 * interval '1 day')""",
+        """INSERT INTO tokens (id, label, hash, role, facility, expires_at, office, restricted)
+           VALUES ($1, $2, $3, $4, $5, now() + $6 * interval '1 day', $7, $8)""",
         identity.id,
         label,
         _hash(token),
         role,
         facility,
         days,
+        office,
+        restricted,
     )
     return identity, token
 
@@ -55,17 +69,18 @@ async def new(
 async def identify(database: Database, token: str) -> Identity | None:
     """Return whom a token speaks for; None for an unknown, expired or revoked one."""
     row = await database.fetchrow(
-        """SELECT id, label, role, facility FROM tokens
+        """SELECT id, label, role, facility, office, restricted FROM tokens
            WHERE hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())""",
         _hash(token),
     )
-    return Identity(row["id"], row["label"], cast("Role", row["role"]), row["facility"]) if row else None
+    return Identity(row["id"], row["label"], cast("Role", row["role"]), *row[3:]) if row else None
 
 
 async def listing(database: Database) -> list[asyncpg.Record]:
     """Return every token's description, never the hash."""
     return await database.fetch(
-        "SELECT id, label, role, facility, made_at, expires_at, revoked_at FROM tokens ORDER BY made_at"
+        """SELECT id, label, role, facility, office, restricted, made_at, expires_at, revoked_at FROM tokens
+           ORDER BY made_at"""
     )
 
 

@@ -10,22 +10,33 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gateway.contract.lifecycle import JUDGED
+from gateway.contract.missing import described
+
 if TYPE_CHECKING:
     import asyncpg
 
-    from gateway.store.database import Database
+    from gateway.store.database import Connection, Database
 
 _VIEW = """
 SELECT b.id, b.facility, b.medical_record, b.state, b.revision, b.deadline, b.findings, b.held, b.received_at,
-       b.updated_at, b.twin_group, b.wait_until, b.overdue_since,
+       b.updated_at, b.twin_group, b.wait_until, b.overdue_since, b.office, b.way, b.missing, b.priority, b.leaves_at,
+       b.restricted, l.note,
        c.number, c.child_nik, c.family_card, c.issued_at, c.sha256
-FROM births b LEFT JOIN certificates c ON c.birth_id = b.id
+FROM births b LEFT JOIN certificates c ON c.birth_id = b.id LEFT JOIN leases l ON l.birth_id = b.id
 """
+
+
+_LACKING = sorted(state.value for state in JUDGED)  # further on nothing is missing any more
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which births; a None means any. `facilities` is the reader's scope, not a wish."""
+    """Which births; a None means any. `scope`, `office_scope` and `restricted` are the reader's, not a wish.
+
+    `missing` is a key of contract.missing, `before` a deadline, `urgency` the last priority; `urgent` orders the list,
+    the most urgent first.
+    """
 
     facility: str | None = None
     control_id: str | None = None
@@ -33,13 +44,23 @@ class Filter:
     state: str | None = None
     since: dt.datetime | None = None
     scope: str | None = None
+    office: str | None = None
+    office_scope: str | None = None
+    missing: str | None = None
+    before: dt.date | None = None
+    urgency: int | None = None
+    urgent: bool = False
+    restricted: bool = False
 
 
 async def births(
     database: Database, wanted: Filter, *, cursor: str | None, limit: int
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """Return one page, oldest change first, and the cursor of the next. Raises ValueError for a foreign cursor."""
-    after = _read_cursor(cursor)
+    """Return one page, oldest change or most urgent first, and the cursor of the next.
+
+    Raises ValueError for a foreign cursor.
+    """
+    order = _URGENT if wanted.urgent else _OLDEST
     rows = await database.fetch(
         _VIEW  # noqa: S608 - constant text; every value is an argument
         + """
@@ -47,22 +68,32 @@ async def births(
           AND ($3::text IS NULL OR b.state = $3) AND ($4::timestamptz IS NULL OR b.updated_at >= $4)
           AND ($5::text IS NULL OR b.facility = $5)
           AND ($6::text IS NULL OR b.id IN (SELECT birth_id FROM messages WHERE control_id = $6))
-          AND ($7::timestamptz IS NULL OR (b.updated_at, b.id) > ($7, $8::uuid))
-        ORDER BY b.updated_at, b.id LIMIT $9
-        """,
+          AND ($7::text IS NULL OR b.office = $7) AND ($8::text IS NULL OR b.office = $8)
+          AND ($9::text IS NULL OR (b.missing @> ARRAY[$9] AND b.state = ANY($13)))
+          AND ($10::date IS NULL OR b.deadline <= $10)
+          AND ($11 OR b.restricted IS NULL) AND ($14::int IS NULL OR b.priority <= $14)
+        """
+        + order.sql,
         wanted.facility,
         wanted.medical_record,
         wanted.state,
         wanted.since,
         wanted.scope,
         wanted.control_id,
-        *after,
+        wanted.office,
+        wanted.office_scope,
+        wanted.missing,
+        wanted.before,
+        wanted.restricted,
         limit + 1,
+        _LACKING,
+        wanted.urgency,
+        *_read_cursor(cursor, order),
     )
     more = len(rows) > limit
     items = rows[:limit]
     last = items[-1] if items else None
-    return [view(r) for r in items], _cursor(last) if more and last is not None else None
+    return [view(r) for r in items], _cursor(last, order) if more and last is not None else None
 
 
 async def birth(database: Database, birth_id: uuid.UUID) -> dict[str, Any] | None:
@@ -106,6 +137,13 @@ def view(row: asyncpg.Record) -> dict[str, Any]:
         "held": row["held"],
         "twin_group": str(row["twin_group"]) if row["twin_group"] else None,
         "overdue": row["overdue_since"] is not None,
+        "office": row["office"],
+        "way": row["way"] or "push",
+        "missing": described(row["missing"]) if row["state"] in _LACKING else [],
+        "priority": row["priority"],
+        "leaves_at": _time(row["leaves_at"]) if row["leaves_at"] else None,
+        "restricted": row["restricted"],
+        "office_note": row["note"] or None,
         "certificate": _certificate(row),
         "received_at": _time(row["received_at"]),
         "updated_at": _time(row["updated_at"]),
@@ -129,16 +167,74 @@ def _time(at: dt.datetime) -> str:
     return at.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _cursor(row: asyncpg.Record) -> str:
-    text = json.dumps([row["updated_at"].isoformat(), str(row["id"])])
-    return base64.urlsafe_b64encode(text.encode()).decode()
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """An order of the list: its SQL, and the columns its cursor holds, each with how it is read back."""
+
+    name: str
+    sql: str
+    columns: tuple[str, ...]
 
 
-def _read_cursor(cursor: str | None) -> tuple[dt.datetime | None, uuid.UUID | None]:
+_OLDEST = _Order(
+    "oldest",
+    """  AND ($15::timestamptz IS NULL OR (b.updated_at, b.id) > ($15, $16::uuid))
+        ORDER BY b.updated_at, b.id LIMIT $12""",
+    ("updated_at", "id"),
+)
+_URGENT = _Order(
+    "urgent",
+    """  AND ($15::int IS NULL OR (b.priority, coalesce(b.leaves_at, 'infinity'), coalesce(b.deadline, 'infinity'),
+                                  b.received_at, b.id)
+                                 > ($15, coalesce($16::timestamptz, 'infinity'), coalesce($17::date, 'infinity'),
+                                    $18::timestamptz, $19::uuid))
+        ORDER BY b.priority, coalesce(b.leaves_at, 'infinity'), coalesce(b.deadline, 'infinity'), b.received_at, b.id
+        LIMIT $12""",
+    ("priority", "leaves_at", "deadline", "received_at", "id"),
+)
+
+
+def _cursor(row: asyncpg.Record, order: _Order) -> str:
+    values = [_plain(row[name]) for name in order.columns]
+    return base64.urlsafe_b64encode(json.dumps([order.name, *values]).encode()).decode()
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a column of a cursor
+    if isinstance(value, dt.date):  # a moment too
+        return value.isoformat()
+    return str(value) if isinstance(value, uuid.UUID) else value
+
+
+def _read_cursor(cursor: str | None, order: _Order) -> list[Any]:
     if not cursor:
-        return None, None
+        return [None] * len(order.columns)
     try:
-        at, birth_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        return dt.datetime.fromisoformat(at), uuid.UUID(birth_id)
+        name, *values = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        columns = order.columns if name == order.name else ()
+        return [_column(column, value) for column, value in zip(columns, values, strict=True)]
     except (ValueError, TypeError, AttributeError, binascii.Error) as error:
         raise ValueError("the cursor is not one of ours; take it from `next` of the page before") from error
+
+
+def _column(name: str, value: Any) -> Any:  # noqa: ANN401 - one of the cursor's columns, checked by its kind
+    match name:
+        case "id":
+            return uuid.UUID(value)
+        case "priority":
+            return int(value)
+        case "deadline":
+            return dt.date.fromisoformat(value) if value is not None else None
+        case "leaves_at" if value is None:
+            return None
+    at = dt.datetime.fromisoformat(value)
+    if at.tzinfo is None:
+        raise ValueError("no offset")
+    return at
+
+
+async def office_columns(connection: Connection, birth_id: uuid.UUID) -> dict[str, Any]:
+    """Return what an officer's record holds beside the birth itself. Raises LookupError."""
+    row = await connection.fetchrow("SELECT deadline, missing FROM births WHERE id = $1", birth_id)
+    if row is None:
+        raise LookupError("no such birth")
+    return dict(row)

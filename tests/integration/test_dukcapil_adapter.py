@@ -18,6 +18,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from adapters.dukcapil.adapter import open_dukcapil
+from adapters.dukcapil.agreements import Agreements
 from adapters.dukcapil.keyring import KeyRing
 from adapters.dukcapil.sandbox.keys import own_key, thumbprint
 from adapters.dukcapil.signature import jwk, sign_detached
@@ -27,6 +28,7 @@ from gateway.contract.record import BirthRecord, Variant
 from gateway.errors import (
     ConfigError,
     ProcotError,
+    RegistryLoginError,
     RegistryProtocolError,
     RegistryRefusedError,
     RegistryUnavailableError,
@@ -392,6 +394,7 @@ async def test_parents_who_agree_bring_no_findings(tmp_path: Path) -> None:
         ("9013", "NIK_NOT_FOUND"),
         ("9014", "NIK_INACTIVE"),
         ("9015", "NIK_FORMAT"),
+        ("9018", "CHECK_CODE_08"),
         ("9060", "NAME_MISMATCH"),
         ("9059", "NIK_NOT_FOUND"),
     ],
@@ -485,13 +488,80 @@ async def test_a_used_up_quota_closes_the_check_until_midnight_in_jakarta(tmp_pa
         assert codes(await desk.adapter.check_parents(birth_record())) == {"mother": [], "father": []}
 
 
-async def test_a_refused_login_is_left_alone_for_long(tmp_path: Path) -> None:
-    async with bench(tmp_path, check_user="OTHER", check_password="x") as desk:
-        for wait in (3600, 3540):
-            with pytest.raises(RegistryUnavailableError) as raised:
-                await desk.adapter.check_parents(birth_record())
-            assert raised.value.after == wait
-            desk.clock.advance(seconds=60)
+async def test_a_refused_login_is_tried_once_and_again_only_when_a_person_mended_it(tmp_path: Path) -> None:
+    async with bench(tmp_path) as desk:
+        desk.behave(login_refused=True)
+        with pytest.raises(RegistryLoginError, match="procot registry resume"):
+            await desk.adapter.check_parents(birth_record())  # two parents, one call
+        assert desk.sandbox.logins == 1
+        desk.behave(login_refused=False)
+        desk.clock.advance(days=30)
+        with pytest.raises(RegistryLoginError):
+            await desk.adapter.check_parents(birth_record())
+        assert desk.sandbox.logins == 1
+        desk.adapter.reopen_checks(desk.clock() - dt.timedelta(days=40))  # before it was closed: no word about it
+        with pytest.raises(RegistryLoginError):
+            await desk.adapter.check_parents(birth_record())
+        desk.adapter.reopen_checks(desk.clock())
+        assert codes(await desk.adapter.check_parents(birth_record())) == {"mother": [], "father": []}
+
+
+async def test_other_credentials_have_another_identity_that_shows_none_of_them() -> None:
+    one = adapter_for("http://127.0.0.1:1", check_user="u", check_password="secret")
+    other = adapter_for("http://127.0.0.1:1", check_user="u", check_password="mended")
+    assert one.check_identity != other.check_identity
+    assert "secret" not in one.check_identity
+
+
+# ------------------------------------------------------------------------------------------ cache and look-up
+
+
+async def test_parents_who_agreed_are_believed_for_a_day_and_not_longer(tmp_path: Path) -> None:
+    async with bench(tmp_path) as desk:
+        await desk.adapter.check_parents(birth_record())
+        asked = desk.sandbox.logins
+        desk.clock.advance(hours=23, minutes=59)
+        assert codes(await desk.adapter.check_parents(birth_record())) == {"mother": [], "father": []}
+        assert desk.sandbox.logins == asked
+        desk.clock.advance(minutes=1)
+        await desk.adapter.check_parents(birth_record())
+        assert desk.sandbox.logins == 2 * asked
+
+
+@pytest.mark.parametrize("changed", [{"name": "SITI AMINAH LAIN"}, {"born_on": dt.date(1995, 3, 13)}])
+async def test_other_elements_of_a_parent_are_asked_about_anew(tmp_path: Path, changed: dict[str, Any]) -> None:
+    async with bench(tmp_path) as desk:
+        await desk.adapter.check_parents(birth_record(father=None))
+        await desk.adapter.check_parents(birth_record(father=None, mother=mother(**changed)))
+        assert desk.sandbox.logins == 2
+
+
+async def test_a_disagreement_is_never_remembered(tmp_path: Path) -> None:
+    record = birth_record(father=None, mother=mother(nik=Nik("3510165203959061")))
+    async with bench(tmp_path) as desk:
+        for _ in range(2):
+            assert codes(await desk.adapter.check_parents(record)) == {"mother": ["MOTHER_NAME_MISMATCH"]}
+        assert desk.sandbox.logins == 2
+
+
+def test_what_is_remembered_holds_no_name_and_no_number() -> None:
+    agreements = Agreements(seconds=60, clock=Clock())
+    agreements.keep({"NIK": MOTHER_NIK, "NAMA_LGKP": "SITI AMINAH"})
+    assert {len(digest) for digest in agreements._until} == {32}
+    assert not any(MOTHER_NIK.encode() in digest or b"SITI" in digest for digest in agreements._until)
+
+
+async def test_the_full_record_is_looked_up_only_where_configured_and_only_for_what_is_missing(tmp_path: Path) -> None:
+    cardless = birth_record(family_card=None, mother=mother(family_card=None), father=None)
+    for options, record, looked in (
+        ({}, cardless, False),
+        ({"look_up": "CALL_NIK"}, cardless, True),
+        ({"look_up": "CALL_NIK"}, birth_record(father=None), False),
+    ):
+        async with bench(tmp_path / f"{looked}{len(options)}", adapter={"options": options}) as desk:
+            (check,) = await desk.adapter.check_parents(record)
+        assert check.findings == ()
+        assert {p: len(v.reveal()) for p, v in check.learned.items()} == ({"mother.family_card": 16} if looked else {})
 
 
 async def test_the_check_may_be_down_while_submission_works(tmp_path: Path) -> None:
@@ -515,6 +585,9 @@ async def test_the_check_may_be_down_while_submission_works(tmp_path: Path) -> N
         ({"options": {"key_case": "title"}}, "registry.options.key_case"),
         ({"options": {"check_url": "ftp://x"}}, "registry.options.check_url"),
         ({"options": {"institution": "../x"}}, "registry.options.institution"),
+        ({"options": {"look_up": "a/b"}}, "registry.options.look_up"),
+        ({"options": {"cache_hours": "25"}}, "registry.options.cache_hours"),
+        ({"options": {"kk_threshold": "-1"}}, "registry.options.kk_threshold"),
         ({"options": {"ca_file": "/nowhere.pem"}}, "ca_file"),
     ],
 )

@@ -86,7 +86,7 @@ class Letter:
             "answer_code": "AA",
             "effect": "open",
             "medical_record": self.control_id,
-            "draft": '{"effect": "open"}',
+            "told": None,
             "findings": "[]",
         }
         return Row(**(values | self.changes))
@@ -190,7 +190,7 @@ async def test_a_promise_is_kept_before_it_is_given(database: str) -> None:
 async def test_a_message_without_effect_gets_no_task(database: str) -> None:
     inbox = inbox_on(database)
     async with running(inbox), observing(database) as connection:
-        await results(*submit(inbox, Letter("C1", changes={"effect": "none", "medical_record": "", "draft": None})))
+        await results(*submit(inbox, Letter("C1", changes={"effect": "none", "medical_record": "", "told": None})))
         assert await connection.fetch("SELECT FROM tasks") == []
 
 
@@ -274,7 +274,7 @@ async def test_two_gateways_with_the_same_messages_in_opposite_order_lose_none(d
     "poison",
     [
         Letter("P\0"),
-        Letter("P", changes={"draft": "no json"}),
+        Letter("P", changes={"told": "no json"}),
         Letter("P", changes={"event": "\ud800"}),
         Letter("P", error=ValueError("cannot be told")),
     ],

@@ -336,3 +336,27 @@ async def test_a_start_that_is_alone_makes_a_dead_ones_tasks_due_at_once(store: 
     with pytest.raises(LeaseLostError):
         async with store.transaction() as connection:
             await queue.finish(connection, dead)
+
+
+async def test_a_hundred_thousand_tasks_of_others_cost_a_claim_nothing(store: Database) -> None:
+    """By pages touched, not by time: a start with such a backlog answers and works at once."""
+    await store.fetch(
+        """INSERT INTO tasks (kind, birth_id, priority, due_at)
+           SELECT CASE WHEN n % 2 = 0 THEN 'submit' ELSE 'poll' END, gen_random_uuid(), 5,
+                  now() + CASE WHEN n % 2 = 0 THEN interval '0' ELSE interval '1 hour' END
+           FROM generate_series(1, 100000) AS n"""
+    )
+    await store.fetch("ANALYZE tasks")
+    birth_id = await add(store, Kind.SEAL)
+    urgent = await add(store, Kind.SUBMIT, priority=0)
+    for kinds, expected in ((list(Kind)[:3], birth_id), ([Kind.SUBMIT, Kind.POLL], urgent)):
+        async with store.connection() as connection:
+            await connection.execute("BEGIN")
+            plan = await connection.fetchval(
+                f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {queue._CLAIM}", 4, 60.0, [kind.value for kind in kinds]
+            )
+            await connection.execute("ROLLBACK")
+        assert plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"] < 1000
+        claimed = await queue.claim(store, limit=1, lease_s=60, kinds=kinds)
+        assert [task.birth_id for task in claimed] == [expected]
+    assert await queue.seconds_to_next(store, [Kind.POLL]) is not None

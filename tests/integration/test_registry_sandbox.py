@@ -209,21 +209,6 @@ async def test_a_foundling_is_registered_without_parents(tmp_path: Path) -> None
         assert (await issued(desk, record)).child_nik.reveal().startswith("351001")
 
 
-async def test_a_case_can_be_withdrawn_before_issue_only(tmp_path: Path) -> None:
-    async with bench(tmp_path, work_seconds=3600) as desk:
-        submission = desk.submission()
-        outcome = await desk.adapter.submit(submission)
-        headers = {
-            "Authorization": f"Bearer {TOKEN}",
-            "X-Waktu": desk.clock().isoformat(),
-            "X-Tanda-Tangan": submission.signature,
-        }
-        url = f"{desk.url}/api/v1/kelahiran/{outcome.reference}/pembatalan"
-        async with desk.http.post(url, data=submission.payload, headers=headers) as response:
-            assert (response.status, (await response.json())["status"]) == (200, "DIBATALKAN")
-        assert (await desk.ask(submission)).status is RegistryStatus.WITHDRAWN
-
-
 # --------------------------------------------------------------------------------------------------- behaviour
 
 

@@ -399,7 +399,7 @@ async def test_without_postgresql_it_is_alive_and_not_ready_and_recovers_by_itse
                 assert (await problem(response, 503))["code"] == "STORE_UNAVAILABLE"
                 assert response.headers["Retry-After"] == "5"
             assert await server.start() == dsn
-            assert (await running.get("/readyz")) == {"status": "ready", "reasons": []}
+            assert (await running.get("/readyz")) == {"status": "ready", "reasons": [], "notices": []}
             await running.send(SINGLETON)
             await running.until(SINGLETON_ID, "DELIVERED")
     finally:

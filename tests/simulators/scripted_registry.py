@@ -10,14 +10,22 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract.masked import Nik, Personal
-from gateway.contract.ports import Certificate, Outcome, ParentCheck, RegistryStatus
+from gateway.contract.ports import (
+    ActKind,
+    ActOutcome,
+    ActStatus,
+    Certificate,
+    Outcome,
+    ParentCheck,
+    RegistryStatus,
+)
 from gateway.errors import RegistryProtocolError, SignatureError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from gateway.contract.finding import Finding
-    from gateway.contract.ports import Submission, TwinGroup
+    from gateway.contract.ports import Ask, SignedAct, Submission, TwinGroup
     from gateway.contract.record import BirthRecord
 
 PDF = b"%PDF-1.7 SPECIMEN"
@@ -57,6 +65,43 @@ class ScriptedRegistry:
     checked: list[BirthRecord] = field(default_factory=list)
     fetched: list[str] = field(default_factory=list)
     closed: bool = False
+    check_identity: str = "as anybody"
+    reopened: list[dt.datetime] = field(default_factory=list)
+
+    amends: bool = True
+    acts: frozenset[ActKind] = frozenset(ActKind)
+    on_act: deque[Outcome | ActStatus | Exception] = field(default_factory=deque)
+    loses_act: Exception | None = None  # the next act is done, its answer lost
+    acted: list[SignedAct] = field(default_factory=list)
+    acts_done: dict[str, ActOutcome] = field(default_factory=dict)  # by key: what the registry has
+
+    def act_document(self, ask: Ask, record: BirthRecord) -> dict[str, Any]:
+        document = self.document(record, birth_id=ask.birth_id, revision=ask.revision, twins=None)
+        told = {"reason": ask.reason, "basis": ask.basis, "order": ask.order, "number": ask.number}
+        scans = [scan.sha256 for scan in ask.scans]
+        return {**document, "tindakan": ask.kind.value, **told, "paths": list(ask.paths), "scans": scans}
+
+    async def act(self, act: SignedAct) -> Outcome:
+        self.acted.append(act)
+        await self._meanwhile("act")
+        answer = self.on_act.popleft() if self.on_act else ActStatus.ACCEPTED
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, ActStatus):
+            self.acts_done.setdefault(act.key, ActOutcome(act.key, answer))
+            status = (
+                RegistryStatus.ISSUED if act.kind in (ActKind.CORRECT, ActKind.REVOKE) else RegistryStatus.IN_PROCESS
+            )
+            if act.kind in (ActKind.WITHDRAW, ActKind.REVOKE) and answer is ActStatus.GRANTED:
+                status = RegistryStatus.WITHDRAWN
+            answer = replace(_outcome(status, act.birth_id, act.revision), acts=tuple(self.acts_done.values()))
+        if self.loses_act is not None:
+            error, self.loses_act = self.loses_act, None
+            raise error
+        return answer
+
+    def reopen_checks(self, since: dt.datetime) -> None:
+        self.reopened.append(since)
 
     async def check_parents(self, record: BirthRecord) -> tuple[ParentCheck, ...]:
         self.checked.append(record)
@@ -97,7 +142,8 @@ class ScriptedRegistry:
             if isinstance(answer, Exception):
                 raise answer
             return _outcome(answer, birth_id, revision)
-        return self.cases.get(f"{birth_id}:{revision}") or Outcome(birth_id, revision, RegistryStatus.UNKNOWN)
+        known = self.cases.get(f"{birth_id}:{revision}") or Outcome(birth_id, revision, RegistryStatus.UNKNOWN)
+        return replace(known, acts=tuple(self.acts_done.values()))
 
     async def fetch_document(self, certificate: Certificate) -> bytes:
         self.fetched.append(certificate.number)
