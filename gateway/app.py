@@ -29,10 +29,15 @@ from gateway.mllp.server import MllpServer, Peer
 from gateway.mllp.tls import server_context
 from gateway.observe.logging import describe
 from gateway.observe.metrics import Metrics
+from gateway.pipeline import chores, clocks
 from gateway.pipeline.answer import Answerer
-from gateway.pipeline.context import Context
+from gateway.pipeline.breaker import Breaker
+from gateway.pipeline.context import SERVICE_FAILURES, Context
 from gateway.pipeline.frames import Frames
+from gateway.pipeline.guarded import Guarded
+from gateway.pipeline.incident import Incidents
 from gateway.pipeline.intake import Intake
+from gateway.pipeline.office_only import OfficeOnly
 from gateway.pipeline.rehearsal import Rehearsal
 from gateway.pipeline.verdict import Judge
 from gateway.pipeline.worker import Workers
@@ -53,10 +58,11 @@ if TYPE_CHECKING:
 
     from gateway.config import Config
     from gateway.contract.facility import FacilityProfile
-    from gateway.contract.ports import HospitalAdapter
+    from gateway.contract.ports import HospitalAdapter, RegistryAdapter
 
 _log = structlog.get_logger()
 _OVERDUE_LOOK_S = 30.0
+_CLOCKS_FIRST_S, _CLOCKS_LOOK_S = 30.0, 300.0
 _COMMON_VERSIONS = ("2.3", "2.4", "2.5")
 RUN_FILE = "procot.json"
 
@@ -134,6 +140,12 @@ class Gateway:
             yield self.addresses
             _log.info("gateway.stopping")
 
+    @asynccontextmanager
+    async def parts(self, database: Database) -> AsyncIterator[Context]:
+        """Lend what steps work with, for a command beside a running gateway: nothing listens, no key is read."""
+        async with AsyncExitStack() as stack:
+            yield self._context(database, stack)
+
     # ------------------------------------------------------------------------------------------------ parts
 
     async def _database(self, stack: AsyncExitStack) -> str:
@@ -169,14 +181,19 @@ class Gateway:
 
     def _context(self, database: Database, stack: AsyncExitStack) -> Context:
         config = self.config
-        registry = plugins.registry(config.registry.adapter, self._registry_settings())
+        registry: RegistryAdapter = OfficeOnly()
+        if config.registry.way == "push" or config.registry.url:
+            registry = plugins.registry(config.registry.adapter, self._registry_settings())
         stack.push_async_callback(registry.close)
         listeners = ClientPool()
         stack.push_async_callback(listeners.aclose)
+        services, incidents = Breaker(threshold=SERVICE_FAILURES), Incidents()
         return Context(
             config=config,
             database=database,
-            registry=registry,
+            registry=Guarded(registry, services, incidents),
+            services=services,
+            incidents=incidents,
             hospitals={name: plugins.hospital(name) for name in {f.adapter for f in config.facility}},
             facilities={facility.code: facility for facility in config.facility},
             keyring=self.keyring,
@@ -218,6 +235,9 @@ class Gateway:
         workers = Workers(self.context)
         self._background(stack, Doorbell(database, workers.wake).run(), "doorbell")
         self._background(stack, self._watch_waits(database), "waits")
+        self._background(stack, self._watch_clocks(), "clocks")
+        self._background(stack, self.context.incidents.keep(database, self.metrics), "incidents")
+        self._background(stack, chores.run(self.context), "chores")
         self._background(stack, workers.run(), "workers")
         stack.push_async_callback(workers.stop, within_s=self.config.gateway.drain_s)
 
@@ -241,9 +261,21 @@ class Gateway:
                 _log.warning("waits.store_unavailable", **describe(error))
             await asyncio.sleep(_OVERDUE_LOOK_S)
 
+    async def _watch_clocks(self) -> None:
+        """Tell of births whose day of the term has come, and hurry what leaves soon."""
+        await asyncio.sleep(_CLOCKS_FIRST_S)
+        while True:
+            try:
+                await clocks.escalate(self.context)
+            except Exception as error:  # noqa: BLE001 - as above
+                _log.warning("clocks.failed", **describe(error))
+            await asyncio.sleep(_CLOCKS_LOOK_S)
+
     async def _web(self, intake: Intake, rehearsal: Rehearsal, stack: AsyncExitStack) -> None:
         def ready() -> str:
-            return "the gateway is stopping" if self._draining else ""
+            if self._draining:
+                return "the gateway is stopping"
+            return "PostgreSQL refused the last commit" if self.metrics.refused_lately() else ""
 
         server = WebServer(application(self.context, intake=intake, rehearsal=rehearsal, ready=ready))
         host, port = await server.start(*split_address(self.config.http.listen))

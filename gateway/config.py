@@ -120,6 +120,10 @@ class Limits(Section):
     inbox_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, description="bytes waiting for commit before AR/CR")
     http_body_bytes: int = Field(default=5 * 1024 * 1024, ge=1024)
     page_items: int = Field(default=100, ge=1, le=1000)
+    form_document_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="one scan in a form")
+    form_documents_bytes: int = Field(default=12 * 1024 * 1024, ge=1024, description="all scans of a form together")
+    form_documents: int = Field(default=12, ge=0, le=100, description="scans in a form")
+    streams: int = Field(default=64, ge=0, description="readers of GET /v1/births/stream at the same time")
     document_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, description="one scanned document or certificate")
     quarantine_rows: int = Field(default=100_000, ge=0, description="unreadable messages kept for a person to look at")
 
@@ -135,6 +139,15 @@ class Registry(Section):
     check_password_file: Path | None = None
     check_ip: str = ""
     callback_jwks: str = Field(default="", description="file or http(s) URL of the keys its callbacks are signed with")
+    way: Literal["push", "lease"] = Field(
+        default="push",
+        description="births of `office` are submitted through the adapter, or wait until the office takes them",
+    )
+    out_of_domicile: bool = Field(
+        default=True,
+        description="families registered elsewhere are registered by `office` too, once an officer agreed (REVIEW); "
+        "false: by the office of their domicile, see [[office]]",
+    )
     require_form: bool = Field(default=True, description="reporter, witnesses and marriage proof are required")
     timeout_s: Seconds = 20
     poll_first_s: Seconds = 30
@@ -142,10 +155,36 @@ class Registry(Section):
     options: dict[str, str] = Field(default_factory=dict, description="settings of the adapter itself")
 
 
+class Office(Section):
+    """One `[[office]]` block: an office that takes its records itself. One without a block gets hand-over packs."""
+
+    code: str = Field(pattern=r"^\d{4}$", description="Kemendagri code of its kabupaten/kota, four digits")
+    name: str = ""
+    way: Literal["lease", "handover"] = "lease"
+
+
 class Signing(Section):
     """Where our signing keys are. Made on first use with mode 0600."""
 
     directory: Path | None = Field(default=None, description="default: keys/ in the database directory")
+
+
+class Retention(Section):
+    """When bodies of what is finished are removed; digests, answers, records and events stay."""
+
+    bodies_days: int = Field(default=90, ge=90, description="days after a birth is finished; not less, for replays")
+    every_s: Seconds = Field(default=3600, description="how often one of the processes looks")
+    batch: int = Field(default=200, ge=1, le=10_000, description="births or messages in one short transaction")
+    pause_s: float = Field(default=0.1, ge=0, description="rest between two batches")
+
+
+class Reconcile(Section):
+    """Gateway, registry and hospital compared birth by birth."""
+
+    every_s: Seconds = Field(default=86_400, description="how often one of the processes does it")
+    days: int = Field(default=30, ge=1, description="finished births are compared so long after their last change")
+    page: int = Field(default=200, ge=1, le=10_000, description="births read at once")
+    per_s: float = Field(default=20, gt=0, description="questions to the registry a second, at most")
 
 
 class Observe(Section):
@@ -167,6 +206,9 @@ class Config(Section):
     registry: Registry = Registry()
     signing: Signing = Signing()
     observe: Observe = Observe()
+    retention: Retention = Retention()
+    reconcile: Reconcile = Reconcile()
+    office: tuple[Office, ...] = ()
     facility: tuple[FacilityProfile, ...] = ()
 
     @model_validator(mode="after")
@@ -175,6 +217,16 @@ class Config(Section):
         twice = sorted({c for c in codes if codes.count(c) > 1})
         if twice:
             raise ValueError(f"facility code {twice[0]!r} is given twice; one [[facility]] block a code")
+        return self
+
+    @model_validator(mode="after")
+    def _offices_are_distinct(self) -> Self:
+        codes = [self.registry.office, *(office.code for office in self.office)]
+        twice = sorted({c for c in codes if codes.count(c) > 1})
+        if twice:
+            raise ValueError(
+                f"office {twice[0]!r} is given twice; registry.office has registry.way, each other one [[office]] block"
+            )
         return self
 
     @model_validator(mode="after")

@@ -19,10 +19,14 @@ class Next(Enum):
 
 
 class ProcotError(Exception):
-    """Root of everything raised on purpose. `code` is stable and may be logged."""
+    """Root of everything raised on purpose. `code` is stable and may be logged.
+
+    `outage` is set where a counterpart is down for everybody: it says nothing about the one task that met it.
+    """
 
     code = "PROCOT"
     next = Next.HOLD
+    outage = False
 
 
 class ConfigError(ProcotError):
@@ -117,6 +121,20 @@ class RegistryUnavailableError(ProcotError):
         self.after = after
 
 
+class RegistryQuotaError(RegistryUnavailableError):
+    """The day's quota of the element check is used up; `after` is how long until the next day (domain F 93)."""
+
+    code = "REGISTRY_QUOTA"
+    outage = True
+
+
+class RegistryLoginError(RegistryUnavailableError):
+    """The element check refuses user, password or address: tried again it may lock the account (domain F 94)."""
+
+    code = "REGISTRY_LOGIN"
+    outage = True
+
+
 class RegistryUnknownOutcomeError(ProcotError):
     """The request left and no usable answer came: it may have been done. Ask by our id before any resend."""
 
@@ -128,6 +146,20 @@ class RegistryRefusedError(ProcotError):
     """The registry refuses this content for good (4xx with a code). `reason` is the registry's code."""
 
     code = "REGISTRY_REFUSED"
+    next = Next.REFUSE
+
+    def __init__(self, text: str, *, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class RegistryTooLateError(ProcotError):
+    """The registry's case went on without this change: it was not taken, and is not taken again. The case stands.
+
+    `reason` is the registry's code.
+    """
+
+    code = "REGISTRY_TOO_LATE"
     next = Next.REFUSE
 
     def __init__(self, text: str, *, reason: str) -> None:

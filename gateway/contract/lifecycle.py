@@ -24,6 +24,7 @@ class State(Enum):
     STILLBIRTH = "LAHIR_MATI"
     READY = "READY"
     SEALED = "SEALED"
+    AWAIT_OFFICE = "AWAIT_OFFICE"
     SUBMITTED = "SUBMITTED"
     IN_PROCESS = "IN_PROCESS"
     ISSUED = "ISSUED"
@@ -44,21 +45,24 @@ IN_FLIGHT = frozenset({_S.SUBMITTED, _S.IN_PROCESS})
 # A certificate exists; a change now is a legal act.
 CERTIFIED = frozenset({_S.ISSUED, _S.DELIVERED, _S.AMENDMENT_REVIEW, _S.REVOCATION_REVIEW})
 
-# The registry's word about bytes it has: it asked for data and goes on, or issued what meanwhile was changed here.
-_HEARD = frozenset({_S.ISSUED, _S.AMENDMENT_REVIEW})
+# The registry's word about bytes it has: it goes on with them (or they are withdrawn there), or it issued what
+# meanwhile was changed here.
+_HEARD = frozenset({_S.IN_PROCESS, _S.ISSUED, _S.AMENDMENT_REVIEW})
 
 MOVES: dict[State, frozenset[State]] = {
     _S.RECEIVED: JUDGED | {_S.CANCELLED, _S.MERGED},
     **{state: JUDGED | _HEARD | {_S.CANCELLED, _S.MERGED} for state in JUDGED - {_S.READY, _S.HOLD_DATA}},
-    _S.HOLD_DATA: JUDGED | _HEARD | {_S.IN_PROCESS, _S.REFUSED, _S.CANCELLED, _S.MERGED},
-    _S.READY: JUDGED | _HEARD | {_S.SEALED, _S.CANCELLED, _S.MERGED, _S.DEAD_LETTER},
+    _S.HOLD_DATA: JUDGED | _HEARD | {_S.REFUSED, _S.CANCELLED, _S.MERGED},
+    _S.READY: JUDGED | _HEARD | {_S.SEALED, _S.AWAIT_OFFICE, _S.CANCELLED, _S.MERGED, _S.DEAD_LETTER},
     _S.SEALED: JUDGED | _HEARD | {_S.SUBMITTED, _S.CANCELLED, _S.MERGED, _S.DEAD_LETTER},
+    _S.AWAIT_OFFICE: JUDGED | _HEARD | {_S.CANCELLED, _S.MERGED},
     _S.SUBMITTED: frozenset({_S.IN_PROCESS, _S.ISSUED, _S.REFUSED, _S.CANCELLED, _S.HOLD_DATA, _S.DEAD_LETTER}),
-    _S.IN_PROCESS: frozenset({_S.ISSUED, _S.REFUSED, _S.CANCELLED, _S.HOLD_DATA, _S.DEAD_LETTER}),
+    # READY: a change that the office takes while it works on the case goes the same way, and amends it (F 18).
+    _S.IN_PROCESS: frozenset({_S.ISSUED, _S.REFUSED, _S.CANCELLED, _S.HOLD_DATA, _S.READY, _S.DEAD_LETTER}),
     _S.ISSUED: frozenset({_S.DELIVERED, _S.AMENDMENT_REVIEW, _S.REVOCATION_REVIEW, _S.DEAD_LETTER}),
     _S.DELIVERED: frozenset({_S.AMENDMENT_REVIEW, _S.REVOCATION_REVIEW}),
     _S.CANCELLED: JUDGED | {_S.REVOCATION_REVIEW},
-    _S.REFUSED: JUDGED | _HEARD | {_S.IN_PROCESS, _S.CANCELLED},
+    _S.REFUSED: JUDGED | _HEARD | {_S.CANCELLED},
     _S.AMENDMENT_REVIEW: frozenset({_S.ISSUED, _S.DELIVERED, _S.REVOCATION_REVIEW}),
     _S.REVOCATION_REVIEW: frozenset({_S.ISSUED, _S.DELIVERED, _S.AMENDMENT_REVIEW, _S.CANCELLED}),
     _S.MERGED: frozenset(),
@@ -84,6 +88,7 @@ WAITS: dict[State, Wait] = {
     _S.STILLBIRTH: Wait("officer", _DAY),
     _S.READY: Wait("gateway", dt.timedelta(minutes=15)),
     _S.SEALED: Wait("gateway", dt.timedelta(minutes=15)),
+    _S.AWAIT_OFFICE: Wait("registry", _DAY),
     _S.SUBMITTED: Wait("gateway", dt.timedelta(hours=1)),
     _S.IN_PROCESS: Wait("registry", 2 * _DAY),
     _S.ISSUED: Wait("hospital", dt.timedelta(hours=4)),

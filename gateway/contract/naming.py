@@ -44,9 +44,9 @@ def normalise_name(text: str) -> str:
 
     A control character cannot be read: it becomes U+FFFD, which holds the name.
     """
+    if text.isascii() and text.isprintable():  # the only blank there is the space
+        return " ".join(text.split()).upper()
     text = _BLANK.sub(" ", text).strip()
-    if text.isascii() and text.isprintable():
-        return text.upper()
     text = "".join(REPLACEMENT if unicodedata.category(c) in ("Cc", "Cs", "Cn") else c for c in text)
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).upper())
 
@@ -56,4 +56,7 @@ def is_placeholder(name: str) -> bool:
 
     "ANAK AGUNG ..." and "AN NISA ..." are real names: ANAK and AN count only with an honorific behind them.
     """
-    return bool(_PLACEHOLDERS.search(_BLANK.sub(" ", _DOTTING.sub(" ", normalise_name(name))).strip()))
+    name = normalise_name(name)
+    if not name.replace(" ", "").isalnum():
+        name = _BLANK.sub(" ", _DOTTING.sub(" ", name)).strip()
+    return _PLACEHOLDERS.search(name) is not None

@@ -29,6 +29,7 @@ FIELDS = frozenset(
         "level",
         "event",
         "birth_id",
+        "births",
         "message_id",
         "facility",
         "control_id",

@@ -5,8 +5,16 @@ Label values are bounded: codes, kinds, states and configured facilities; never 
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_REFUSED_S = 10.0  # then somebody must try again, or nobody would ever find out that it is over
 _LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _JOURNEY_S = (0.05, 0.1, 0.25, 0.5, 1, 5, 30, 60, 300, 1800, 3600, 14400, 86400)
 
@@ -16,6 +24,8 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
+        self._refused_at: float | None = None
+        self.readers = 0  # of GET /v1/births/stream, in this process
         self.connections = Gauge("procot_mllp_connections", "Open MLLP connections", registry=registry)
         self.closed = Counter("procot_mllp_closed_total", "MLLP connections closed", ["reason"], registry=registry)
         self.frames = Counter("procot_mllp_frames_total", "Frames received", registry=registry)
@@ -46,14 +56,53 @@ class Metrics:
             "procot_journey_seconds", "First message to certificate at the hospital", buckets=_JOURNEY_S,
             registry=registry,
         )  # fmt: skip
+        self.application_answers = Counter(
+            "procot_application_answers_total", "Deferred application answers a listener took or refused", ["outcome"],
+            registry=registry,
+        )  # fmt: skip
+        self.answers_waiting = Gauge(
+            "procot_application_answers_waiting", "Deferred application answers not yet at the sender's listener",
+            ["facility"], registry=registry,
+        )  # fmt: skip
         self.open_tasks = Gauge("procot_open_tasks", "Tasks not done", ["kind"], registry=registry)
         self.unassigned = Gauge(
             "procot_messages_unassigned", "Accepted messages no birth was found or made for yet, older than 5 minutes",
             registry=registry,
         )  # fmt: skip
         self.overdue = Gauge("procot_births_overdue", "Births whose wait has timed out", ["owner"], registry=registry)
+        self.incidents = Gauge("procot_incidents_open", "Causes that stop work now", ["cause"], registry=registry)
+        self.paused = Gauge(
+            "procot_registry_paused", "Services of the registry that refuse us, by cause", ["cause"], registry=registry
+        )
+        self.acts = Counter(
+            "procot_registry_acts_total", "Withdrawals, corrections, revocations, documents", ["kind", "outcome"],
+            registry=registry,
+        )  # fmt: skip
+        self.culled = Counter("procot_culled_total", "Bodies removed after their time", ["what"], registry=registry)
+        self.cases = Gauge("procot_reconcile_cases_open", "Differences a person decides", ["kind"], registry=registry)
+        self.chores = Gauge(
+            "procot_chore_finished_timestamp_seconds", "When a chore last ended", ["chore"], registry=registry
+        )
+        self.escalations = Counter(
+            "procot_births_escalated_total", "Births whose day of the legal term was told", ["day"], registry=registry
+        )
+        self.forms = Counter("procot_forms_total", "Forms received", ["outcome"], registry=registry)
+        self.leases = Counter("procot_leases_total", "Records taken under a lease", ["again"], registry=registry)
+        self.outcomes = Counter("procot_office_outcomes_total", "Outcomes of offices", ["outcome"], registry=registry)
+        self.streams = Gauge("procot_streams", "Readers of the stream of state changes", registry=registry)
         self.http = Counter("procot_http_requests_total", "HTTP requests", ["route", "status"], registry=registry)
         self.callbacks = Counter("procot_callbacks_total", "Registry callbacks", ["outcome"], registry=registry)
+
+    @contextmanager
+    def reader(self) -> Iterator[None]:
+        """Count one reader of the stream while it reads."""
+        self.readers += 1
+        self.streams.set(self.readers)
+        try:
+            yield
+        finally:
+            self.readers -= 1
+            self.streams.set(self.readers)
 
     def exposition(self) -> bytes:
         """Return the metrics in Prometheus text format."""
@@ -61,12 +110,18 @@ class Metrics:
 
     def committed(self, messages: int) -> None:
         """Count one commit of the inbox."""
+        self._refused_at = None
         self.commits.inc()
         self.batch.observe(messages)
 
     def commit_failed(self) -> None:
         """Count one failed commit of the inbox."""
         self.store_errors.inc()
+        self._refused_at = time.monotonic()
+
+    def refused_lately(self) -> bool:
+        """Tell whether the last commit failed a moment ago: a full disk looks healthy until somebody writes."""
+        return self._refused_at is not None and time.monotonic() - self._refused_at < _REFUSED_S
 
     def connection_opened(self) -> None:
         """Count an accepted connection."""

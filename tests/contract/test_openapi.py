@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import datetime as dt
 import json
@@ -16,7 +17,11 @@ from openapi_spec_validator import validate
 
 from gateway.config import Config
 from gateway.contract.finding import Finding, catalogue
+from gateway.contract.form import Form
 from gateway.contract.lifecycle import State
+from gateway.contract.missing import ITEMS
+from gateway.store import tokens
+from gateway.web.office import LeaseRequest, OutcomeRequest
 from gateway.web.server import application
 from tests.simulators.facilities import HOSPITAL, sample
 from tests.simulators.system import control_id_of, system
@@ -183,3 +188,61 @@ async def test_the_calls_without_a_token_answer_as_documented(database: str, tmp
             async with running.request(address, method="POST", json={}) as response:
                 assert response.status == status
                 await conforms(response, "/v1/registry/callbacks/{registry}", "post")
+
+
+def test_the_bodies_in_the_document_are_those_the_program_reads() -> None:
+    for model in (Form, LeaseRequest, OutcomeRequest):
+        made = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        parts = made.pop("$defs", {})
+        for name, schema in {**parts, model.__name__: made}.items():
+            assert SPEC["components"]["schemas"][name] == schema, name
+    assert SPEC["components"]["schemas"]["MissingItem"]["properties"]["item"]["enum"] == list(ITEMS)
+
+
+async def test_form_leases_and_outcomes_answer_as_documented(database: str, tmp_path: Path) -> None:
+    message = sample("01")
+    form = "/v1/births/{id}/form"
+    leases, outcome = "/v1/registry/leases", "/v1/registry/records/{id}/outcome"
+    async with system(database, tmp_path, config={"registry": {"way": "lease"}}) as running:
+        await running.send(message)
+        birth = await running.until(control_id_of(message), "AWAIT_OFFICE")
+        _, officer = await tokens.new(running.gateway.context.database, label="o", role="officer", office="3510")
+        ward = running.facility[HOSPITAL]
+        scan = {"kind": "CONSENT", "content": base64.b64encode(b"%PDF-1.7").decode()}
+
+        async def post(path: str, token: str, body: object, status: int) -> Any:
+            options = {"method": "POST", "token": token, "json": body}
+            async with running.request(path.format(id=birth["id"]), **options) as response:  # type: ignore[arg-type]
+                assert response.status == status, await response.text()
+                await conforms(response, path, "post")
+                return json.loads(await response.text())
+
+        await post(form, ward, {"documents": [scan], "consent": {"given": True}}, 200)
+        await post(form, ward, {"name": 1}, 422)
+        await post(form, running.operator, {}, 403)
+        await running.until(control_id_of(message), "AWAIT_OFFICE")
+        await post(leases, ward, {}, 403)
+        await post(leases, running.officer, {}, 403)
+        await post(leases, officer, {"count": 0}, 422)
+        (item,) = (await post(leases, officer, {}, 200))["items"]
+        fetch = "/v1/registry/records/{id}/documents/{sha256}"
+        async with running.request(item["documents"][0]["url"], token=officer) as response:
+            assert await response.read() == b"%PDF-1.7"
+            assert response.content_type in SPEC["paths"][fetch]["get"]["responses"]["200"]["content"]
+        async with running.request(item["documents"][0]["url"], token=ward) as response:
+            assert response.status == 403
+        await post(form, ward, {"name": "OTHER NAME"}, 409)
+        told = {"number": "3510-LU-2-1", "child_nik": "x", "kk_number": "x", "issued_at": "2025-03-20T10:00:00+07:00"}
+        said = {"lease": item["lease"], "outcome": "issue", "certificate": told}
+        await post(outcome, officer, said, 422)
+        await post(outcome, officer, {**said, "outcome": "ask"}, 422)
+        today = dt.datetime.now(dt.UTC).strftime("%d%m%Y")
+        told |= {"number": f"3510-lt-{today}-0007", "child_nik": "3510161103259007", "kk_number": "3510161405189001"}
+        await post(outcome, officer, {**said, "lease": str(uuid4())}, 409)
+        assert (await post(outcome, officer, said, 200))["state"] == "ISSUED"
+        assert (await post(outcome, officer, said, 200))["repeated"]
+        await running.until(control_id_of(message), "DELIVERED")
+        who = {e["actor"].partition(":")[0] for e in await running.history(control_id_of(message))}
+        assert who >= {"officer", "facility", "hospital"}
+        steps = [e["step"] for e in await running.history(control_id_of(message)) if e["actor"].startswith("officer")]
+        assert steps[:3] == ["lease", "document", "outcome"]

@@ -665,4 +665,6 @@ def test_no_mutation_raises(data: st.DataObject) -> None:
 
 
 def test_the_answers_of_a_certificate_in_order() -> None:
+    assert BaselineHospital().replacement_messages() == (AnswerKind.REPLACEMENT, AnswerKind.CHILD_IDENTITY)
+    assert BaselineHospital().revocation_messages() == (AnswerKind.REVOCATION,)
     assert BaselineHospital().certificate_messages() == (AnswerKind.CERTIFICATE, AnswerKind.CHILD_IDENTITY)

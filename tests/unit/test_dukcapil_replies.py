@@ -17,6 +17,7 @@ from adapters.dukcapil.replies import (
     load,
     parse_case,
     parse_check,
+    parse_look_up,
     parse_refusal,
     read_date,
     verdict,
@@ -82,8 +83,8 @@ def test_keys_of_the_element_check_are_read_in_any_case() -> None:
         ({"response_code": "13"}, "NIK_NOT_FOUND"),
         ({"RESPONSE_CODE": "14", "RESPONSE_DESC": "x"}, "NIK_INACTIVE"),
         ({"RESPONSE_CODE": "15"}, "NIK_FORMAT"),
-        ({"RESPONSE_CODE": "08"}, "CHECK_UNCLEAR"),
-        ({"RESPONSE_CODE": 8}, "CHECK_UNCLEAR"),
+        ({"RESPONSE_CODE": "08"}, "CHECK_CODE_08"),
+        ({"RESPONSE_CODE": 8}, "CHECK_CODE_08"),
         ({"RESPONSE_CODE": "77", "RESPON": "apa saja"}, "CHECK_UNCLEAR"),
         ({"RESPONSE": "13"}, "NIK_NOT_FOUND"),
         ({"RESPON": "Data tidak ditemukan"}, "NIK_NOT_FOUND"),
@@ -233,3 +234,43 @@ def test_no_json_at_all_breaks_the_readers(value: Any) -> None:
             read(body)
         except RegistryProtocolError:
             continue
+
+
+# ------------------------------------------------------------------------------------------- look-up by NIK
+
+
+@pytest.mark.parametrize("born", ["12.03.1995", "12-03-1995", "1995-03-12"])
+@pytest.mark.parametrize("key", ["NIK", "nik", "Nik"])
+@pytest.mark.parametrize("nik", [9171161203959001, "9171161203959001 ", "9171161203959001"])
+def test_a_full_record_is_read_whatever_its_types_key_case_and_form_of_date(born: str, key: str, nik: object) -> None:
+    body = json.dumps({"content": [{key: nik, "no_kk": 9171161405189001, "tgl_lhr": born, "NO_RT": 3}]}).encode()
+    looked = parse_look_up(body)
+    assert looked.person is not None
+    assert (looked.person.nik, looked.person.family_card) == ("9171161203959001", "9171161405189001")
+    assert looked.person.born_on == dt.date(1995, 3, 12)
+    assert "9171161203959001" not in repr(looked)
+
+
+def test_elements_that_an_agreement_does_not_grant_are_simply_absent() -> None:
+    looked = parse_look_up(b'{"content":[{"NIK":3510161203959001,"NO_KK":null,"TGL_LHR":" "}]}')
+    assert looked.person is not None
+    assert (looked.person.family_card, looked.person.born_on) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"RESPON": "Data tidak ditemukan"}, ("NIK_NOT_FOUND", None)),
+        ({"RESPON": "Kuota akses hari ini telah habis"}, ("", Trouble.QUOTA)),
+        ({"RESPON": "Login gagal"}, ("", Trouble.LOGIN)),
+    ],
+)
+def test_a_look_up_without_a_person_says_why(content: dict[str, Any], expected: tuple[str, Trouble | None]) -> None:
+    looked = parse_look_up(json.dumps({"content": [content]}).encode())
+    assert (looked.state, looked.trouble) == expected
+    assert looked.person is None
+
+
+def test_a_look_up_that_says_nothing_is_off_the_contract() -> None:
+    with pytest.raises(RegistryProtocolError):
+        parse_look_up(b'{"content":[{}]}')

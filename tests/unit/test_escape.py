@@ -94,3 +94,10 @@ def test_mllp_block_characters_and_nul_cannot_be_written() -> None:
 def test_two_quotes_ask_to_delete() -> None:
     assert is_delete('""')
     assert not is_delete("")
+
+
+@pytest.mark.parametrize("mark", ["+", "-"])
+def test_a_mark_that_is_a_sign_ends_a_command_and_is_not_its_sign(mark: str) -> None:
+    marks = Delimiters(escape=mark)
+    assert unescape(f"A{mark}.br{mark}{mark}.br{mark}B", marks) == "A\n\nB"
+    assert unescape(escape("A\n\nB", marks), marks) == "A\n\nB"

@@ -23,7 +23,7 @@ BUSINESS_CODES = {
     *("NAME_NON_LATIN", "NAME_ONE_WORD", "BIRTH_FUTURE", "BIRTH_LATE", "SEX_UNKNOWN", "WEIGHT_RANGE", "DUP_SUSPECT"),
     *("ALREADY_ISSUED", "CANCEL_AFTER_ISSUE", "FORM_INCOMPLETE"),
 }
-PARAMETERS = {"count", "days", "missing", "missing_en", "offset", "place", "reason"}
+PARAMETERS = {"count", "days", "missing", "missing_en", "offset", "place", "reason", "which"}
 
 
 def test_every_business_code_of_the_profile_is_there() -> None:

@@ -96,3 +96,16 @@ def test_salvaging_never_fails(text: str) -> None:
     salvage_header(text)
     salvage_header(f"MSH|{text}")
     salvage_header(f"MSH{text}")
+
+
+@pytest.mark.parametrize("value", ["AL", "ne", " Er ", "SU"])
+def test_what_table_0155_knows_is_asked_for(value: str) -> None:
+    header = header_of(f"MSH|^~\\&|A|B|||2025||ADT^A01|1|P|2.5|||{value}|{value}")
+    assert (header.accept_ack, header.application_ack) == (value.strip().upper(),) * 2
+    assert header.enhanced
+
+
+@pytest.mark.parametrize("value", ["", "IDN", '""', "ALWAYS", "AL^NE", "Y"])
+def test_what_table_0155_does_not_know_asks_for_nothing(value: str) -> None:
+    header = header_of(f"MSH|^~\\&|A|B|||2025||ADT^A01|1|P|2.5|||{value}|{value}")
+    assert (header.accept_ack, header.application_ack, header.enhanced) == ("", "", False)

@@ -146,3 +146,39 @@ def test_every_sample_can_be_answered(name: str, kind: AnswerKind) -> None:
     assert message.raw("MSH", 15) == message.raw("MSH", 16) == ""
     assert message.raw("MSH", 5) == message_of(origin).raw("MSH", 3)
     assert re.fullmatch(r"\d{14}\+0700", message.raw("MSH", 7))
+
+
+def letter_of(certificate: Certificate = CERTIFICATE, **changes: Any) -> Correspondence:
+    values: dict[str, Any] = {
+        "facility": facility(message_of(sample("01")).value("MSH", 4)),
+        "record": apply_draft(None, draft_of(sample("01"))),
+        "control_id": "GW0000000099",
+        "now": NOW,
+        "our_application": "AKTAGW",
+        "our_facility": "DISDUKCAPIL 3510",
+        "origin": sample("01"),
+    }
+    return Correspondence(**(values | changes))
+
+
+def test_a_corrected_certificate_names_the_number_it_replaces() -> None:
+    letter = letter_of(replaces="3510-LU-11032025-0001")
+    message = message_of(BaselineHospital().compose(AnswerKind.REPLACEMENT, CERTIFICATE, letter))
+    assert message.all("MSH")[0].components(9) == ["MDM", "T10", "MDM_T02"]
+    txa = message.all("TXA")[0]
+    assert (txa.components(12)[0], txa.components(13)[0]) == ("3510-LU-11032025-0007", "3510-LU-11032025-0001")
+    assert {obx.components(3)[0] for obx in message.all("OBX")} >= {"NO_AKTA_LHR", "AKTA_URL"}
+
+
+def test_a_revoked_certificate_is_told_without_content() -> None:
+    message = message_of(BaselineHospital().compose(AnswerKind.REVOCATION, CERTIFICATE, letter_of()))
+    assert message.all("MSH")[0].components(9) == ["MDM", "T11", "MDM_T01"]
+    txa = message.all("TXA")[0]
+    assert (txa.components(12)[0], txa.components(19)[0]) == ("3510-LU-11032025-0007", "CA")
+    assert message.all("OBX") == []
+
+
+def test_what_the_registry_changed_is_named_to_the_ward_without_the_values() -> None:
+    raw = BaselineHospital().compose(AnswerKind.CERTIFICATE, CERTIFICATE, letter_of(differs=("child.name",)))
+    obx = next(o for o in message_of(raw).all("OBX") if o.components(3)[0] == "BEDA_DATA")
+    assert obx.components(5) == ["nama anak"]
