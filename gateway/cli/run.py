@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import gc
 import os
 import shlex
 import sys
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.app import Gateway
-from gateway.cli import loop, ready
+from gateway.cli import loop, memory, ready
 from gateway.cli.local import Local, Wishes, local
 from gateway.cli.output import console, program
 from gateway.config import Config, load
@@ -46,6 +45,7 @@ def up(data: Path, config: Path | None, free_ports: bool, work_seconds: float, r
     _make(data)
     configure(level=(base or Config()).observe.level, file=log_file)
     wishes = Wishes(data=data.resolve(), free_ports=free_ports, work_seconds=work_seconds, base=base)
+    memory.return_large_blocks()
     loop.run(_up(wishes, ready_file, log_file))
 
 
@@ -132,6 +132,7 @@ def serve(config: Path, ready_file: Path | None) -> None:
     """
     settings = load(config)
     configure(level=settings.observe.level, file=settings.observe.log_file)
+    memory.return_large_blocks()
     loop.run(_serve(settings, ready_file))
 
 
@@ -140,7 +141,6 @@ async def _serve(config: Config, ready_file: Path | None) -> None:
     gateway = Gateway(config)
     ready.forget(ready_file)
     async with gateway.running() as addresses:
-        gc.collect()
-        gc.freeze()  # tables and rules live as long as the process: no collection need walk over them
+        memory.freeze()
         with ready.ready(ready_file, {**dataclasses.asdict(addresses), "pid": os.getpid()}):
             await until(stop, gateway)

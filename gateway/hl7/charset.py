@@ -17,6 +17,7 @@ stays as it is.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -62,6 +63,11 @@ _WIDE_MSH = re.compile(
 _WIDE_CODECS = {"le": "utf-16-le", "be": "utf-16-be", "le32": "utf-32-le", "be32": "utf-32-be"}
 _WIDE_STARTS = (b"\xff", b"\xfe", b"\0")
 _HEAD = 64  # how far MSH may be from the start: marks, blank lines, padding
+# One character beyond the basic plane makes Python keep the whole text in four bytes a character. A message with a scan
+# would take four times its size for an emoji in a note: such characters are read as U+FFFD there, and told of.
+_LARGE = 1024 * 1024
+_ASTRAL = re.compile(rb"[\xf0-\xf4][\x80-\xbf]{3}")
+_REPLACEMENT = "\ufffd".encode()
 _CHARSET = 17  # MSH-18 among the parts of MSH, the separator being MSH-1
 _C1 = re.compile(rb"[\x80-\x9f]")
 
@@ -174,6 +180,9 @@ def _plain(raw: bytes, codec: str, fallback: str) -> Decoded:
     """Decode bytes in one set, which they may contradict."""
     if codec in _SINGLE and not raw.isascii():
         return _single(raw, codec)
+    if codec == "utf-8" and len(raw) >= _LARGE and _ASTRAL.search(raw):
+        with suppress(UnicodeDecodeError):
+            return Decoded(_ASTRAL.sub(_REPLACEMENT, raw).decode(), codec, doubtful=True)
     for tried in (codec, "utf-8"):
         try:
             return Decoded(raw.decode(tried), tried, doubtful=tried != codec)

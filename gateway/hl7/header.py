@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import Hl7SyntaxError
 from gateway.hl7.escape import unescape
-from gateway.hl7.lexer import DEFAULT, Delimiters, Segment, read_delimiters
+from gateway.hl7.lexer import DEFAULT, Delimiters, Segment, can_be_mark, read_delimiters
 
 if TYPE_CHECKING:
     from gateway.hl7.message import Message
@@ -119,7 +119,7 @@ def salvage_header(text: str) -> Header | None:
 def _guessed(line: str) -> Header | None:
     """Read a header whose MSH-2 is broken with the usual encoding characters; the answer then bears those."""
     separator = line[3]
-    if separator.isalnum() or separator.isspace() or separator in DEFAULT.encoding_characters:
+    if not can_be_mark(separator) or separator in DEFAULT.encoding_characters:
         return None
     msh = Segment("MSH" + line[3:], Delimiters(separator))
     msh.fields[2:3] = [DEFAULT.encoding_characters]

@@ -57,13 +57,21 @@ def read_delimiters(text: str) -> Delimiters:
     return _delimiters(field, text[4:end])
 
 
+def can_be_mark(character: str) -> bool:
+    """Tell whether a character may be a delimiter: no letter, digit or blank, and no C1 control character.
+
+    The last are another set's letters: who guesses the set of our answer would not find its fields.
+    """
+    return not (character.isalnum() or character.isspace() or "\x7f" <= character <= "\x9f")
+
+
 @lru_cache(maxsize=64)
 def _delimiters(field: str, marks: str) -> Delimiters:
     if not 1 <= len(marks) <= 5:  # noqa: PLR2004 - component up to truncation
         raise Hl7SyntaxError(f"MSH-2 has {len(marks)} characters; it holds the encoding characters, usually ^~\\&")
     characters = marks + DEFAULT.encoding_characters[len(marks) :]
     every = field + characters
-    if len(set(every)) != len(every) or any(c.isalnum() or c.isspace() for c in every):
+    if len(set(every)) != len(every) or not all(map(can_be_mark, every)):
         raise Hl7SyntaxError("MSH-1 and MSH-2 must be distinct punctuation characters, usually |^~\\&")
     return Delimiters(field, *characters)
 
@@ -75,10 +83,9 @@ class Segment:
     # `plain` segments are of a message without escapes and sub-components, as most are.
     __slots__ = ("cells", "delimiters", "fields", "name", "plain", "sequence")
 
-    def __init__(self, raw: str, delimiters: Delimiters, *, name: str = "") -> None:
-        parts = raw.split(delimiters.field)
-        if name:  # as it should have been written
-            parts[0] = name
+    def __init__(self, line: str | list[str], delimiters: Delimiters) -> None:
+        """Make a segment of its line, or of the parts of one that was cut already."""
+        parts = line.split(delimiters.field) if isinstance(line, str) else line
         self.name = parts[0]
         self.delimiters = delimiters
         self.sequence = 1
@@ -130,12 +137,12 @@ def split_segments(text: str, *, limit: int) -> tuple[Delimiters, list[Segment]]
     plain = text.find(delimiters.subcomponent, _MSH_LENGTH) < 0 and text.find(delimiters.escape, _MSH_LENGTH) < 0
     segments: list[Segment] = []
     seen: dict[str, int] = {}
-    for line in text.split("\r") if len(text) < _LARGE else _lines(text):
+    for line in text.split("\r") if len(text) < _LARGE else _cut(text, delimiters.field):
         if not line:
             continue
         segment = Segment(line, delimiters)
         if not _is_name(segment.name):
-            forgiven = _forgiven(line, delimiters)
+            forgiven = _forgiven(segment, delimiters)
             if forgiven is None:
                 continue
             segment = forgiven
@@ -162,13 +169,29 @@ def _lines(text: str) -> Iterator[str]:
     yield text[at:]
 
 
-def _forgiven(line: str, delimiters: Delimiters) -> Segment | None:
+def _cut(text: str, separator: str) -> Iterator[list[str]]:
+    """Yield the parts of line by line, cut from the text itself: no line of a large message lies beside its fields."""
+    at = 0
+    while at <= len(text):
+        end = text.find("\r", at)
+        end = len(text) if end < 0 else end
+        parts = []
+        while (stop := text.find(separator, at, end)) >= 0:
+            parts.append(text[at:stop])
+            at = stop + 1
+        if parts or at < end:
+            yield [*parts, text[at:end]]
+        at = end + 1
+
+
+def _forgiven(segment: Segment, delimiters: Delimiters) -> Segment | None:
     """Read a segment with leading blanks, a mark or a lower-case name (domain F 107); None for a line of blanks."""
-    text = line.strip(_LEADING)
-    if not text:
+    parts = segment.fields
+    parts[0] = parts[0].lstrip(_LEADING)
+    parts[-1] = parts[-1].rstrip(_LEADING)
+    if parts == [""]:
         return None
-    end = text.find(delimiters.field)
-    name = (text if end < 0 else text[:end]).strip().upper()
-    if not _is_name(name):
+    parts[0] = parts[0].strip().upper()  # as it should have been written
+    if not _is_name(parts[0]):
         raise Hl7SyntaxError("a line does not begin with a segment name such as PID; check line ends inside fields")
-    return Segment(text, delimiters, name=name)
+    return Segment(parts, delimiters)

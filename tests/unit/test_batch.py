@@ -56,8 +56,9 @@ def test_what_is_one_message_or_none_stays_the_very_same_bytes(block: bytes) -> 
 
 
 def test_the_usual_block_is_known_by_one_search() -> None:
-    assert is_one_message(ONE)
-    for block in (ONE + TWO, BHS + ONE, b"\r" + ONE, ONE + b"NTE|1||MSH", b"", b"msh|"):
+    for block in (ONE, ONE + b"NTE|1||MSH", ONE + b"OBX|1|ED|||QUJDMSHD"):
+        assert is_one_message(block)
+    for block in (ONE + TWO, BHS + ONE, b"\r" + ONE, ONE + b" \xef\xbb\xbf" + TWO, b"", b"msh|", ONE + b"MSH" * 1000):
         assert not is_one_message(block)
 
 

@@ -43,8 +43,22 @@ def judge() -> Judge:
         lambda m: m.replace(b"JVBERi0x||", b"JVBERi0x\\F\\||"),
         lambda m: m.replace(b"JVBERi0x||", b"JVBERi0x\0||"),
         lambda m: m.replace(b"OBX|9|", "NTE|1||Ibu “sehat”\rOBX|9|".encode()),
+        lambda m: m.replace(b"OBX|9|", "NTE|1||Ibu \N{BABY}\rOBX|9|".encode()),
+        lambda m: m.replace(b"JVBERi0x||", "JVBERi0x\N{BABY}||".encode()),
+        lambda m: m.replace(b"PDF^Surat", "PDF^Surat\N{BABY}".encode()),
     ],
-    ids=["plain", "LF", "CRLF", "lower case", "escaped", "NUL", "typographic quotes elsewhere"],
+    ids=[
+        "plain",
+        "LF",
+        "CRLF",
+        "lower case",
+        "escaped",
+        "NUL",
+        "typographic quotes elsewhere",
+        "emoji elsewhere",
+        "emoji at its end",
+        "emoji in another field",
+    ],
 )
 def test_the_verdict_takes_at_most_five_times_the_size_of_a_message(spoil: Callable[[bytes], bytes]) -> None:
     raw = spoil(notice() + DOCUMENT)
