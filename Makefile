@@ -46,6 +46,13 @@ peers: .venv/.dev ## Node's HL7 packages, beside which `bench` measures and whos
 fuzz: .venv/.dev ## dirty messages for DURATION=60 seconds; a failure is kept in var/fuzz/
 	@$(PY) tests/fuzz/fuzz.py --seconds $(DURATION) $(ARGS)
 
+.PHONY: chaos chaos-mutants
+chaos: .venv/.dev ## kill everything for DURATION=60 seconds and balance the books; SEED=... repeats a run
+	@$(PY) -m tests.chaos.run --seconds $(DURATION) --seed $(or $(SEED),0) $(ARGS)
+
+chaos-mutants: .venv/.dev ## the harness itself: it must notice each protection that is missing
+	@$(PY) -m tests.chaos.mutants $(ARGS)
+
 image-steps: .venv/.dev ## the Dockerfile's steps without a container engine
 	@$(PY) tests/docker/steps.py
 

@@ -1,0 +1,194 @@
+"""`make chaos`: kill everything, and show by the counterparts' records that no birth was lost or doubled.
+
+    python -m tests.chaos.run [--seconds 60] [--seed N] [--gateways 3] [--mutant NAME] [--json FILE]
+
+Exit status 1 and the trace of each birth concerned where anything is broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.cli.demo_births import demo_births
+from gateway.observe.logging import configure
+from tests.chaos.faults import WEIGHTS, Hand, schedule
+from tests.chaos.figures import figures
+from tests.chaos.ledger import Ledger, Violation, balance, trace
+from tests.chaos.mutant import MUTANTS
+from tests.chaos.quiet import until_quiet
+from tests.chaos.senders import Promises, Sender
+from tests.chaos.town import Town, town
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+SENDERS = 6
+PAUSE_S = 0.6  # between two births of a sender, on average
+_QUIET_S = 120.0
+_ANSWER_S = 60.0  # for the message in hand after the faults
+_TRACES = 3
+_MOST_BIRTHS = 60_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storm:
+    """What a run is to be."""
+
+    seed: int
+    seconds: float
+    gateways: int = 3
+    mutant: str = ""  # which protection the gateways lack
+    only: str = ""  # the only kind of fault
+
+
+@dataclass(slots=True)
+class Result:
+    """What a run found."""
+
+    storm: Storm
+    promises: Promises
+    ledger: Ledger
+    faults: Counter[str]
+    town: dict[str, Any] = field(default_factory=dict)
+    quiet_s: float = 0.0
+
+
+async def run(storm: Storm, directory: Path) -> Result:
+    """Run one storm in `directory` and balance its books."""
+    rng = random.Random(f"{storm.seed} callbacks")
+    async with town(directory, gateways=storm.gateways, mutant=storm.mutant, rng=rng) as place:
+        promises, hand = Promises(), Hand(place)
+        unanswered = await _storm(place, hand, promises, storm)
+        began = time.monotonic()
+        left = await _calm(place, hand)
+        ledger = await balance(place, promises)
+        ledger.violations += [Violation("not answered though everything was up")] * unanswered
+        if left:
+            ledger.broken(f"not quiet after {_QUIET_S:.0f} s: {left}")
+        result = Result(storm, promises, ledger, hand.done, figures(place, hand, promises))
+        result.quiet_s = time.monotonic() - began
+        await _tell_traces(place, ledger)
+    return result
+
+
+async def _storm(place: Town, hand: Hand, promises: Promises, storm: Storm) -> int:
+    """Send and hurt; return how many senders never got an answer to their last message."""
+    seed, seconds = storm.seed, storm.seconds
+    births = iter(demo_births(min(_MOST_BIRTHS, int(seconds * SENDERS / PAUSE_S * 2) + 100)))
+    until = time.monotonic() + seconds
+    senders = [
+        asyncio.create_task(
+            Sender(births, lambda: place.doors, promises, random.Random(f"{seed} {n}")).run(until, PAUSE_S)
+        )
+        for n in range(SENDERS)
+    ]
+    await hand.run(schedule(random.Random(seed), seconds, only=storm.only))
+    await place.all_up()
+    _, late = await asyncio.wait(senders, timeout=max(0.0, until - time.monotonic()) + _ANSWER_S)
+    for sender in late:
+        sender.cancel()
+    for done in await asyncio.gather(*senders, return_exceptions=True):
+        if isinstance(done, Exception):
+            raise done
+    return len(late)
+
+
+async def _calm(place: Town, hand: Hand) -> str:
+    """Mend everything and wait until nothing is left to do; return what is left."""
+    for wire in place.wires:
+        wire.delay_s = 0.0
+        wire.cut()  # what is half-open would only be found out by time-outs
+    place.hospital.kill(0.1)  # it may have been started to refuse
+    await asyncio.sleep(0.5)
+    await place.all_up()
+    await hand.behave()
+    left = await until_quiet(place, within_s=_QUIET_S)
+    await asyncio.sleep(1.0)  # a late callback would come now
+    return left
+
+
+async def _tell_traces(place: Town, ledger: Ledger) -> None:
+    for violation in ledger.violations[:50]:
+        print(f"BROKEN  {violation.rule}  {violation.control_id}")
+    for control_id in list(dict.fromkeys(v.control_id for v in ledger.violations if v.control_id))[:_TRACES]:
+        print(await trace(place, control_id))
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """Return a run as JSON data, for the record."""
+    promises, ledger = result.promises, result.ledger
+    return {
+        **{name: value for name, value in asdict(result.storm).items() if value},
+        "births_sent": len(promises.sent),
+        "acknowledged": len(promises.acknowledged),
+        "refused": len(promises.refused),
+        "resends": promises.resends,
+        "repeats": promises.repeats,
+        "states": dict(ledger.births),
+        "registry_cases": ledger.cases,
+        "certificates": ledger.certificates,
+        "letters_with_certificate": ledger.letters,
+        "faults": dict(result.faults),
+        "quiet_after_s": round(result.quiet_s, 1),
+        "violations": len(ledger.violations),
+        **result.town,
+    }
+
+
+def _print(found: dict[str, Any]) -> None:
+    for name, value in found.items():
+        if name == "silence_s":
+            for what, each in value.items():
+                told = "; ".join(f"no {kind} for {s['median']} s, at most {s['highest']} s" for kind, s in each.items())
+                print(f"{what:>26}  {each['AA']['n']} times: {told}")
+            continue
+        text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        print(f"{name.replace('_', ' '):>26}  {text}")
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=0, help="0: a new one")
+    parser.add_argument("--gateways", type=int, default=3)
+    parser.add_argument("--mutant", choices=MUTANTS, default="")
+    parser.add_argument("--only", choices=["", *WEIGHTS], default="", help="this kind of fault alone")
+    parser.add_argument("--json", type=Path, help="add the run's figures to this file, a line each")
+    parser.add_argument("--keep", action="store_true", help="keep the directory with logs and records")
+    options = parser.parse_args()
+    seed = options.seed or time.time_ns() // 1_000_000 % 1_000_000
+    configure(level="error")
+    directory = Path(tempfile.mkdtemp(prefix="procot-chaos-"))
+    print(f"seed {seed}, {options.seconds:g} s, {options.gateways} gateways, {directory}", flush=True)
+    directory.chmod(0o755)  # PostgreSQL may run as another user below it
+    wanted = Storm(
+        seed=seed, seconds=options.seconds, gateways=options.gateways, mutant=options.mutant, only=options.only
+    )
+    result = asyncio.run(run(wanted, directory))
+    found = summary(result)
+    _print(found)
+    if options.json:
+        with options.json.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(found) + "\n")
+    broken = bool(result.ledger.violations)
+    if not broken and not options.keep:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(directory)
+    print("BROKEN" if broken else "nothing lost, nothing doubled")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
