@@ -8,7 +8,7 @@
 | 409 for a key that was used with another body, other 4xx, 3xx | Protocol | Protocol |
 | 423 | the case is in process; an amendment or act: Unavailable | Protocol |
 | 409 TERLAMBAT, SUDAH_TERBIT, SUDAH_BERAKHIR, or 400, 422, to an amendment | TooLate: the case stands | – |
-| 401, 403 | Unavailable after a long pause, see `ACCESS_PAUSE_S` | the same |
+| 401, 403 | Unavailable after a long pause, see `ACCESS_PAUSE_S`; for a wrong clock after a short one | the same |
 | 404, 405 | Unavailable after that pause: a wrong address | the same; 404 with the registry's own code: no such case |
 
 401 and 403 are not the hospital's fault and not for ever, so births wait; they are answered without a request until
@@ -251,6 +251,8 @@ class Client:
         log.error("registry.access_refused", code=code or f"HTTP_{reply.status}", step="registry")
         if reply.status in _NO_ACCESS and code not in {codes.SIGNATURE_INVALID, codes.TIME_INVALID}:
             self._closed_until[_origin(reply.url)] = self._settings.clock() + dt.timedelta(seconds=ACCESS_PAUSE_S)
+        if code == codes.TIME_INVALID:  # a clock is set right in a moment, and a wrong one locks no account
+            raise RegistryUnavailableError(f"the registry refuses the time of our request ({code}); check the clock")
         raise RegistryUnavailableError(
             f"the registry does not let us in ({code or reply.status}); check registry.url, token and keys",
             after=ACCESS_PAUSE_S,
@@ -303,7 +305,8 @@ class Client:
 
     def _stay_away_if_closed(self, url: str) -> None:
         until = self._closed_until.get(_origin(url))
-        if until is not None and (left := (until - self._settings.clock()).total_seconds()) > 0:
+        # More than the whole pause is left where the clock was put back since: then it says nothing.
+        if until is not None and 0 < (left := (until - self._settings.clock()).total_seconds()) <= ACCESS_PAUSE_S:
             raise RegistryUnavailableError(
                 "the registry refused our access a moment ago; not asked again yet", after=left
             )

@@ -53,6 +53,7 @@ FIELDS = frozenset(
         "host",
         "kind",
         "limit_bytes",
+        "lines",
         "logger",
         "message_type",
         "messages",
@@ -146,6 +147,32 @@ class _LibraryHandler(logging.Handler):
         )
 
 
+class _Lines:
+    """Where lines go. A full disk or a broken pipe there never fails the work that is logged; what was lost is told."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._logger = structlog.WriteLogger(file)
+        self._lost = 0
+
+    def __call__(self, *_names: object) -> _Lines:
+        """Return the one logger, as a factory does."""
+        return self
+
+    def msg(self, line: str) -> None:
+        """Write a line, or count it where that fails."""
+        try:
+            self._logger.msg(line)
+        except OSError:
+            self._lost += 1
+            return
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            structlog.get_logger().error("log.not_written", lines=lost)
+
+    debug = info = warning = error = critical = msg
+
+
 def configure(*, level: str, file: Path | None = None, stream: TextIO | None = None) -> TextIO:
     """Send logs to `file`, else to `stream`, else to stderr, and return that stream. Called before anything logs."""
     target = file.open("a", encoding="utf-8", buffering=1) if file else stream or sys.stderr
@@ -160,7 +187,7 @@ def configure(*, level: str, file: Path | None = None, stream: TextIO | None = N
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=target),
+        logger_factory=_Lines(target),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()

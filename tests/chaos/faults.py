@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from tests.chaos.town import LEASE_S
+from tests.chaos.town import LEASE_S, clock_file
 
 if TYPE_CHECKING:
     import random
@@ -35,12 +35,24 @@ WEIGHTS = {
     "delay": 4,
     "half-open": 5,
 }
+# Beside them, at a pace of their own: what changes no process and no wire, or all of them for a while.
+RARE_WEIGHTS = {
+    "old callback": 4,
+    "wrong clock": 3,
+    "full gateway": 2,
+    "full registry": 2,
+    "full hospital": 2,
+    "full postgres": 1,
+    "read-only postgres": 2,
+}
+RARE_GAP_S = 5.0
+KINDS = {**WEIGHTS, **RARE_WEIGHTS}
 MISBEHAVIOURS: tuple[dict[str, object], ...] = (
-    {"lose_answer_rate": 0.7},
+    {"lose_answer_rate": 0.7, "duplicate_callbacks": True},
     {"lose_answer_rate": 0.7, "drop_callbacks": True},  # nothing but asking tells what became of it
     {"lose_answer_rate": 0.5, "drop_callbacks": True, "work_seconds": 1.5},
     {"lose_answer_rate": 0.4, "duplicate_callbacks": True},
-    {"error_rate": 0.5},
+    {"error_rate": 0.5, "duplicate_callbacks": True},
     {"garbage_rate": 0.4, "drop_callbacks": True},
     {"outage": True},
     {"throttle_s": 1},
@@ -48,11 +60,11 @@ MISBEHAVIOURS: tuple[dict[str, object], ...] = (
     {"latency_ms": 2200, "work_seconds": 0.0, "drop_callbacks": True},  # done, answered after the gateway's patience
     {"duplicate_callbacks": True},
     {"drop_callbacks": True},
-    {"work_seconds": 0.0},
-    {"work_seconds": 2.0},
+    {"work_seconds": 0.0, "duplicate_callbacks": True},
+    {"work_seconds": 2.0, "duplicate_callbacks": True},
     {"refuse_next": "NAMA_TIDAK_SAH"},
     {"reject_next": "DATA_TIDAK_SESUAI"},
-    {"check_outage": True},
+    {"check_outage": True, "duplicate_callbacks": True},
 )
 _PROPER: dict[str, object] = {
     "lose_answer_rate": 0.0, "error_rate": 0.0, "garbage_rate": 0.0, "outage": False, "throttle_s": 0,
@@ -74,12 +86,18 @@ class Fault:
     choice: int
 
 
-def schedule(rng: random.Random, duration_s: float, *, only: str = "") -> list[Fault]:
-    """Return the faults of a run (`only`: of this kind); the same seed, duration and kind give the same."""
+def schedule(rng: random.Random, duration_s: float, *, only: str = "", gap_s: float = GAP_S) -> list[Fault]:
+    """Return the faults of a run (`only`: of this kind), `gap_s` apart on average; the same arguments give the same."""
+    if only:
+        return _series(rng, duration_s, {only: 1}, gap_s)
+    both = _series(rng, duration_s, WEIGHTS, gap_s) + _series(rng, duration_s, RARE_WEIGHTS, RARE_GAP_S)
+    return sorted(both, key=lambda fault: fault.at_s)
+
+
+def _series(rng: random.Random, duration_s: float, kinds: dict[str, int], gap_s: float) -> list[Fault]:
     faults, at_s = [], 1.0
-    kinds = {only: 1} if only else WEIGHTS
     names, weights = list(kinds), list(kinds.values())
-    while (at_s := at_s + rng.expovariate(1 / GAP_S)) < duration_s:
+    while (at_s := at_s + rng.expovariate(1 / gap_s)) < duration_s:
         (what,) = rng.choices(names, weights)
         faults.append(
             Fault(
@@ -115,6 +133,13 @@ class Hand:
             "cut": self._cut,
             "delay": self._delay,
             "half-open": self._half_open,
+            "old callback": self._old_callback,
+            "wrong clock": self._wrong_clock,
+            "full gateway": lambda f: self._of(f, town.gateways).fill(f.seconds),
+            "full registry": lambda f: town.registry.fill(f.seconds),
+            "full hospital": lambda f: town.hospital.fill(f.seconds),
+            "full postgres": lambda f: town.postgres.fill(f.seconds / 2, f.rest_s),
+            "read-only postgres": lambda f: town.postgres.read_only(f.seconds),
         }
 
     async def run(self, faults: list[Fault]) -> None:
@@ -190,6 +215,19 @@ class Hand:
 
     async def _half_open(self, fault: Fault) -> bool:
         self._of(fault, self._town.wires).half_open()
+        return True
+
+    async def _old_callback(self, fault: Fault) -> bool:
+        """Say again what the registry said once: after what it said later, and whatever was found by asking."""
+        gateway = self._of(fault, self._town.gateways).ready.get("http")
+        return bool(gateway) and await self._town.post.send_again(fault.choice, str(gateway).removeprefix("http://"))
+
+    async def _wrong_clock(self, fault: Fault) -> bool:
+        """Put the gateways' clocks ahead or back by up to 20 minutes; another jump sets them right."""
+        file = clock_file(self._town.directory)
+        file.write_text(str((fault.choice - 500) * 2.4), encoding="ascii")
+        await asyncio.sleep(fault.seconds)
+        file.write_text("0", encoding="ascii")
         return True
 
     @staticmethod

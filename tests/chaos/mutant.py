@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CLOCK = "CHAOS_CLOCK_S"
+JUMP = "CHAOS_JUMP_FILE"
 WHOLE = "whole"
 
 
@@ -117,11 +118,17 @@ def _answer_not_stored() -> None:
     Intake._answer = anew  # type: ignore[method-assign]
 
 
-def _set_clock(off_s: float) -> None:
-    off = dt.timedelta(seconds=off_s)
+def _set_clock(off_s: float, jump: Path) -> None:
+    def clock() -> dt.datetime:
+        try:
+            more = float(jump.read_text(encoding="ascii") or 0)
+        except OSError:
+            more = 0.0
+        return utc_now() + dt.timedelta(seconds=off_s + more)
+
     defaults = Gateway.__init__.__kwdefaults__
     assert defaults is not None
-    defaults["clock"] = lambda: utc_now() + off
+    defaults["clock"] = clock
 
 
 MUTANTS: dict[str, Callable[[], None]] = {
@@ -137,5 +144,5 @@ if __name__ == "__main__":
     name = sys.argv.pop(1)
     if name != WHOLE:
         MUTANTS[name]()
-    _set_clock(float(os.environ.get(CLOCK, "0")))
+    _set_clock(float(os.environ.get(CLOCK, "0")), Path(os.environ.get(JUMP, "absent")))
     main()

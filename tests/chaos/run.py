@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cli.demo_births import demo_births
 from gateway.observe.logging import configure
-from tests.chaos.faults import WEIGHTS, Hand, schedule
+from tests.chaos.faults import GAP_S, KINDS, Hand, schedule
 from tests.chaos.figures import figures
 from tests.chaos.ledger import Ledger, Violation, balance, trace
 from tests.chaos.mutant import MUTANTS
@@ -38,6 +38,7 @@ PAUSE_S = 0.6  # between two births of a sender, on average
 _QUIET_S = 120.0
 _ANSWER_S = 60.0  # for the message in hand after the faults
 _TRACES = 3
+_TELL_S = 10.0
 _MOST_BIRTHS = 60_000
 
 
@@ -50,6 +51,7 @@ class Storm:
     gateways: int = 3
     mutant: str = ""  # which protection the gateways lack
     only: str = ""  # the only kind of fault
+    gap_s: float = GAP_S  # between two faults, on average
 
 
 @dataclass(slots=True)
@@ -62,6 +64,7 @@ class Result:
     faults: Counter[str]
     town: dict[str, Any] = field(default_factory=dict)
     quiet_s: float = 0.0
+    old_callbacks: int = 0
 
 
 async def run(storm: Storm, directory: Path) -> Result:
@@ -78,6 +81,7 @@ async def run(storm: Storm, directory: Path) -> Result:
             ledger.broken(f"not quiet after {_QUIET_S:.0f} s: {left}")
         result = Result(storm, promises, ledger, hand.done, figures(place, hand, promises))
         result.quiet_s = time.monotonic() - began
+        result.old_callbacks = place.post.again
         await _tell_traces(place, ledger)
     return result
 
@@ -93,7 +97,11 @@ async def _storm(place: Town, hand: Hand, promises: Promises, storm: Storm) -> i
         )
         for n in range(SENDERS)
     ]
-    await hand.run(schedule(random.Random(seed), seconds, only=storm.only))
+    teller = asyncio.create_task(_tell(promises, hand))
+    try:
+        await hand.run(schedule(random.Random(seed), seconds, only=storm.only, gap_s=storm.gap_s))
+    finally:
+        teller.cancel()
     await place.all_up()
     _, late = await asyncio.wait(senders, timeout=max(0.0, until - time.monotonic()) + _ANSWER_S)
     for sender in late:
@@ -102,6 +110,15 @@ async def _storm(place: Town, hand: Hand, promises: Promises, storm: Storm) -> i
         if isinstance(done, Exception):
             raise done
     return len(late)
+
+
+async def _tell(promises: Promises, hand: Hand) -> None:
+    """Show that it goes on."""
+    began = time.monotonic()
+    while True:
+        await asyncio.sleep(_TELL_S)
+        done = f"{len(promises.acknowledged)} births acknowledged, {hand.done.total()} faults"
+        print(f"{time.monotonic() - began:7.0f} s  {done}", flush=True)
 
 
 async def _calm(place: Town, hand: Hand) -> str:
@@ -135,6 +152,8 @@ def summary(result: Result) -> dict[str, Any]:
         "refused": len(promises.refused),
         "resends": promises.resends,
         "repeats": promises.repeats,
+        "reused_ids_refused": promises.reused,
+        "old_callbacks_taken": result.old_callbacks,
         "states": dict(ledger.births),
         "registry_cases": ledger.cases,
         "certificates": ledger.certificates,
@@ -164,7 +183,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="0: a new one")
     parser.add_argument("--gateways", type=int, default=3)
     parser.add_argument("--mutant", choices=MUTANTS, default="")
-    parser.add_argument("--only", choices=["", *WEIGHTS], default="", help="this kind of fault alone")
+    parser.add_argument("--only", choices=["", *KINDS], default="", help="this kind of fault alone")
+    parser.add_argument("--gap", type=float, default=GAP_S, help="seconds between two faults, on average")
     parser.add_argument("--json", type=Path, help="add the run's figures to this file, a line each")
     parser.add_argument("--keep", action="store_true", help="keep the directory with logs and records")
     options = parser.parse_args()
@@ -174,7 +194,12 @@ def main() -> int:
     print(f"seed {seed}, {options.seconds:g} s, {options.gateways} gateways, {directory}", flush=True)
     directory.chmod(0o755)  # PostgreSQL may run as another user below it
     wanted = Storm(
-        seed=seed, seconds=options.seconds, gateways=options.gateways, mutant=options.mutant, only=options.only
+        seed=seed,
+        seconds=options.seconds,
+        gateways=options.gateways,
+        mutant=options.mutant,
+        only=options.only,
+        gap_s=options.gap,
     )
     result = asyncio.run(run(wanted, directory))
     found = summary(result)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gateway.errors import DeliveryUnavailableError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 2.5
 _AGAIN_RATE = 0.2
+_REUSE_RATE = 0.03
 _KEPT = ("AA", "CA")
 
 
@@ -38,7 +39,14 @@ class Promises:
     answers: list[tuple[float, str]] = field(default_factory=list)  # time and gateway of each AA
     differing: list[str] = field(default_factory=list)  # the same bytes were answered otherwise
     resends: int = 0
+    reused: int = 0  # control ids of messages with other content, refused
     repeats: int = 0  # of acknowledged messages
+
+
+def _renumbered(message: bytes, control_id: str) -> bytes:
+    fields = message.split(b"|", 10)
+    fields[9] = control_id.encode()
+    return b"|".join(fields)
 
 
 class Sender:
@@ -61,11 +69,25 @@ class Sender:
             birth = next(self._births)
             self._promises.sent[birth.control_id] = birth
             await self._insist(birth)
+            if self._again and self._rng.random() < _REUSE_RATE:
+                await self._reuse(next(self._births))
             if self._again and self._rng.random() < _AGAIN_RATE:
                 self._promises.repeats += 1
                 await self._insist(self._again.popleft())
             await asyncio.sleep(self._rng.expovariate(1 / pause_s))
         await self._drop()
+
+    async def _reuse(self, birth: DemoBirth) -> None:
+        """Send a birth under a control id that was used: it must be refused, then goes under its own."""
+        used = self._again[-1].control_id
+        wrong = replace(birth, control_id=used, message=_renumbered(birth.message, used))
+        while not (answer := await self._try(wrong)) or (code := acknowledgement(answer)[0]) == "AR":  # noqa: ASYNC110
+            await asyncio.sleep(self._rng.uniform(0.05, 0.4))
+        self._promises.reused += 1
+        if code in _KEPT:
+            self._promises.differing.append(used)
+        self._promises.sent[birth.control_id] = birth
+        await self._insist(birth)
 
     async def _insist(self, birth: DemoBirth) -> None:
         while True:

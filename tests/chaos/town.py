@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from gateway.evidence.keys import Keyring
 from gateway.store.embedded import EmbeddedPostgres
-from tests.chaos.mutant import CLOCK, WHOLE
+from tests.chaos.mutant import CLOCK, JUMP, WHOLE
+from tests.chaos.post import Post
 from tests.chaos.proxy import Proxy
 from tests.chaos.victims import Book, Postgres, Program
 from tests.chaos.wire import RegistryWire
@@ -48,6 +49,7 @@ class Town:
     to_hospital: Proxy
     callbacks: Proxy
     wire: RegistryWire
+    post: Post
 
     @property
     def programs(self) -> list[Program]:
@@ -67,7 +69,7 @@ class Town:
 
 @asynccontextmanager
 async def town(directory: Path, *, gateways: int, mutant: str, rng: random.Random) -> AsyncIterator[Town]:
-    """Start everything in `directory`; `mutant` is what the gateways lack (tests.chaos.mutant).
+    """Start everything in `directory`; `mutant` is what the gateways lack (tests.chaos.mutant), "" nothing.
 
     `rng` chooses the gateway that each callback of the registry goes to, and how wrong the gateways' clocks are.
     """
@@ -80,7 +82,7 @@ async def town(directory: Path, *, gateways: int, mutant: str, rng: random.Rando
         wire = RegistryWire()
 
         def clock() -> dict[str, str]:
-            return {CLOCK: str(rng.randint(-_CLOCK_OFF_S, _CLOCK_OFF_S))}
+            return {CLOCK: str(rng.randint(-_CLOCK_OFF_S, _CLOCK_OFF_S)), JUMP: str(clock_file(directory))}
 
         nodes = [Program(f"gateway{n}", _gateway(directory, mutant), directory, book, clock) for n in range(gateways)]
         registry = Program("registry", [], directory, book)
@@ -88,11 +90,12 @@ async def town(directory: Path, *, gateways: int, mutant: str, rng: random.Rando
         doors = [Proxy(node.name, lambda node=node: node.ready.get("mllp")) for node in nodes]  # type: ignore[misc]
         to_registry = Proxy("registry", lambda: _host(registry, "registry"), wire)
         to_hospital = Proxy("hospital", lambda: _host(hospital, "hospital"))
-        callbacks = Proxy("callbacks", lambda: _host(rng.choice(nodes), "http"))
+        post = Post()
+        callbacks = Proxy("callbacks", lambda: _host(rng.choice(nodes), "http"), post)
         found = Town(
             directory=directory, config=directory / "procot.toml", dsn=server.dsn, book=book,
             postgres=Postgres(server, book), gateways=nodes, registry=registry, hospital=hospital, doors=doors,
-            to_registry=to_registry, to_hospital=to_hospital, callbacks=callbacks, wire=wire,
+            to_registry=to_registry, to_hospital=to_hospital, callbacks=callbacks, wire=wire, post=post,
         )  # fmt: skip
         for proxy in found.wires:
             await proxy.start()
@@ -104,6 +107,11 @@ async def town(directory: Path, *, gateways: int, mutant: str, rng: random.Rando
             stack.push_async_callback(program.end)
         await found.all_up()
         yield found
+
+
+def clock_file(directory: Path) -> Path:
+    """Return the file that says by how many seconds the gateways' clocks jumped."""
+    return directory / "jump"
 
 
 def _host(program: Program, key: str) -> str | None:

@@ -10,12 +10,15 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import asyncpg
 
 from gateway.errors import DatabaseStartError
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 LOOK_S = 0.02
+_NO_LIMIT = resource.RLIM_INFINITY
+_PRLIMIT = "/usr/bin/prlimit"  # util-linux; where it is absent no disk is ever full
 _BY_ITSELF_S = 0.3  # before a process that ended of its own accord is started again
 
 
@@ -127,6 +132,17 @@ class Program:
             process.send_signal(signal.SIGCONT)  # does nothing where it was killed meanwhile and reaped
         return True
 
+    async def fill(self, seconds: float) -> bool:
+        """Let it write nothing to any file for `seconds`, as on a full disk. False where it was down."""
+        pid = self.pid
+        if not pid or self._killed_at:
+            return False
+        _limit_files(pid, 0)
+        await asyncio.sleep(seconds)
+        if self.pid == pid:
+            _limit_files(pid, _NO_LIMIT)
+        return True
+
     async def end(self) -> None:
         """End it for good."""
         if self._keeper is not None:
@@ -184,14 +200,14 @@ class Postgres:
         self._book = book
         self._down = False
 
-    async def kill(self, rest_s: float) -> bool:
+    async def kill(self, rest_s: float, *, even_dead: bool = False) -> bool:
         """SIGKILL the postmaster and all its children; start it again after `rest_s`. False where it is down."""
         pid = self._server.pid
-        if self._down or pid is None:
+        if self._down or (pid is None and not even_dead):
             return False
         self._down = True
         at = time.monotonic()
-        for victim in (pid, *_children(pid)):
+        for victim in (pid, *_children(pid)) if pid is not None else ():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
         await self._server.wait_dead()
@@ -203,6 +219,43 @@ class Postgres:
         self._down = False
         return True
 
+    async def fill(self, seconds: float, rest_s: float) -> bool:
+        """Let the server write nothing for `seconds`, as on a full disk: it panics at its log and can't start.
+
+        Whatever is left of it then is killed and started again with room. False where it is down.
+        """
+        pid = self._server.pid
+        if self._down or pid is None:
+            return False
+        for each in (pid, *_children(pid)):
+            with contextlib.suppress(ProcessLookupError):
+                _limit_files(each, 0)
+        await asyncio.sleep(seconds)
+        return await self.kill(rest_s, even_dead=True)
+
+    async def read_only(self, seconds: float) -> bool:
+        """Let new transactions write nothing for `seconds`, as a standby does or a guard before a full disk."""
+        if not await self._set_read_only("on"):
+            return False
+        await asyncio.sleep(seconds)
+        while not await self._set_read_only("off"):  # noqa: ASYNC110 - it may be down, or killed meanwhile
+            await asyncio.sleep(0.2)
+        return True
+
+    async def _set_read_only(self, value: str) -> bool:
+        """Say it to the server; False where it does not hear."""
+        try:
+            connection = await asyncpg.connect(self._server.superuser_dsn, timeout=2)
+            try:
+                await connection.execute("SET default_transaction_read_only = off")
+                await connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+                await connection.execute("SELECT pg_reload_conf()")
+            finally:
+                await connection.close(timeout=2)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+        return True
+
     async def _restart(self) -> None:
         try:
             await self._server.restart()
@@ -212,4 +265,22 @@ class Postgres:
 
 
 def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    except OSError:
+        return []
+    return [int(child) for child in text.split()]
+
+
+def _limit_files(pid: int, size: int) -> None:
+    """Set how large a file `pid` may write; beyond it a write fails with EFBIG, where a full disk says ENOSPC."""
+    try:
+        owner = Path(f"/proc/{pid}").stat()
+    except FileNotFoundError:
+        return
+    # As its owner: PostgreSQL may run as another user, and root alone may not do it everywhere.
+    command = [_PRLIMIT, "--pid", str(pid), f"--fsize={'unlimited' if size == _NO_LIMIT else size}:"]
+    if os.geteuid() == 0:
+        subprocess.run(command, check=False, capture_output=True, user=owner.st_uid, group=owner.st_gid)
+    else:
+        subprocess.run(command, check=False, capture_output=True)

@@ -603,6 +603,31 @@ def test_settings_do_not_print_their_secrets() -> None:
     assert "secret" not in repr(settings)
 
 
+async def test_a_wrong_clock_costs_a_short_wait_and_a_right_one_goes_on(tmp_path: Path) -> None:
+    ours = Clock()
+    async with bench(tmp_path, adapter={"clock": ours}) as desk:
+        ours.advance(minutes=20)
+        submission = desk.submission()
+        with pytest.raises(RegistryUnavailableError, match="check the clock") as raised:
+            await desk.adapter.submit(submission)
+        assert raised.value.after is None
+        ours.advance(minutes=-20)
+        assert (await desk.adapter.submit(submission)).certificate is not None
+
+
+async def test_a_pause_that_a_wrong_clock_made_too_long_ends_with_it(tmp_path: Path) -> None:
+    ours = Clock()
+    async with bench(tmp_path, adapter={"clock": ours, "token": "wrong"}) as desk:
+        ours.advance(minutes=20)
+        with pytest.raises(RegistryUnavailableError, match="does not let us in"):
+            await desk.adapter.submit(desk.submission())
+        with pytest.raises(RegistryUnavailableError, match="not asked again yet"):
+            await desk.adapter.submit(desk.submission())
+        ours.advance(minutes=-20)
+        with pytest.raises(RegistryUnavailableError, match="does not let us in"):
+            await desk.adapter.submit(desk.submission())
+
+
 async def test_our_token_goes_to_the_registry_s_own_address_only(tmp_path: Path) -> None:
     async with bench(tmp_path) as desk, bench(tmp_path / "other") as stranger:
         outcome = await stranger.adapter.submit(stranger.submission())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 import os
 import signal
+import sqlite3
 import stat
 import sys
 import time
@@ -27,6 +29,7 @@ from tests.simulators.records import birth_record, child, father, mother
 from tests.simulators.registry import TOKEN, Bench, Clock, bench, gateway_jwks, mailbox
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from gateway.contract.ports import Certificate, Outcome
@@ -141,6 +144,25 @@ async def test_a_killed_sandbox_loses_no_case_and_no_callback(tmp_path: Path) ->
             outcome = await desk.adapter.read_callback(headers, body)
             assert outcome.status is RegistryStatus.ISSUED
             assert outcome == await desk.ask(submission)
+
+
+async def test_a_full_disk_for_a_while_stops_no_case_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, failing = Records.transaction, [True, True]
+
+    @contextlib.contextmanager
+    def transaction(records: Records) -> Iterator[None]:
+        with whole(records):
+            yield
+            if failing and failing.pop():
+                raise sqlite3.OperationalError
+
+    async with mailbox() as box, bench(tmp_path, callbacks=True, callback_url=box.url, work_seconds=0.1) as desk:
+        outcome = await desk.adapter.submit(desk.submission())
+        monkeypatch.setattr(Records, "transaction", transaction)
+        headers, body = await box.next()
+        issued_then = await desk.adapter.read_callback(headers, body)
+    assert not failing
+    assert (outcome.status, issued_then.status) == (RegistryStatus.IN_PROCESS, RegistryStatus.ISSUED)
 
 
 async def test_keys_and_records_are_readable_by_their_owner_only(tmp_path: Path) -> None:

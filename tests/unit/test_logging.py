@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -216,6 +217,34 @@ def test_a_log_file_has_each_line_as_soon_as_it_is_logged(tmp_path: Path) -> Non
         structlog.get_logger().info("birth.seen")
         assert json.loads(path.read_text())["event"] == "birth.seen"
         structlog.get_config()["logger_factory"]._file.close()
+
+
+class Full(io.StringIO):
+    """A log whose disk is full until there is `room`."""
+
+    room = False
+
+    def write(self, text: str) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        return super().write(text)
+
+
+def test_a_full_disk_under_the_log_fails_no_work_and_is_told_once_there_is_room() -> None:
+    stream = Full()
+    with configured(level="info", stream=stream):
+        structlog.get_logger().info("birth.seen")
+        logging.getLogger("library").error("lost too")
+        assert stream.getvalue() == ""
+        stream.room = True
+        structlog.get_logger().info("birth.seen", birth_id="b-2")
+        structlog.get_logger().info("birth.seen", birth_id="b-3")
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line["event"], line.get("lines")) for line in lines] == [
+        ("birth.seen", None),
+        ("log.not_written", 2),
+        ("birth.seen", None),
+    ]
 
 
 # --------------------------------------------------------------------------------------------------- vocabulary

@@ -11,6 +11,7 @@ import contextlib
 import datetime as dt
 import hmac
 import json
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ from adapters.dukcapil.signature import jwk
 from gateway.errors import ConfigError, RegistryUnavailableError, SignatureError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from adapters.dukcapil.sandbox.records import Case
@@ -41,6 +42,7 @@ MAX_BODY_BYTES = 1024 * 1024
 MAX_FILES_BYTES = 32 * 1024 * 1024
 WINDOW_S = 300  # X-Waktu, domain C.4
 _MAX_REVISION = 1_000_000
+_RECORDS_PAUSE_S = 0.5
 log = structlog.get_logger("procot.sandbox")
 _GARBAGE = "<html><body>502 Bad Gateway (not really)</body></html>"
 
@@ -122,7 +124,7 @@ class RegistrySandbox:
         await runner.setup()
         self._runner = runner
         await web.TCPSite(runner, self._settings.host, self._settings.port).start()
-        self._tasks = [self._spawn(self._desk.run()), self._spawn(self._messenger.run())]
+        self._tasks = [self._spawn(self._desk.run), self._spawn(self._messenger.run)]
         host, port = runner.addresses[0][:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -147,8 +149,8 @@ class RegistrySandbox:
         """Set the gateway's callback address; what waited for it is sent now."""
         self._messenger.send_to(url)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
+    def _spawn(self, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        task = asyncio.create_task(_insist(work))
         task.add_done_callback(_mourn)
         return task
 
@@ -360,6 +362,16 @@ class RegistrySandbox:
 
     async def _show_records(self, _request: web.Request) -> web.StreamResponse:
         return web.json_response({"items": self._records.overview()})
+
+
+async def _insist(work: Callable[[], Awaitable[None]]) -> None:
+    """Work for ever. Records that can't be written, as on a full disk, can be once there is room."""
+    while True:
+        try:
+            await work()
+        except sqlite3.Error as error:
+            log.warning("sandbox.records_unavailable", code=type(error).__name__)
+            await asyncio.sleep(_RECORDS_PAUSE_S)
 
 
 def _mourn(task: asyncio.Task[None]) -> None:
