@@ -37,6 +37,7 @@ from gateway.pipeline.frames import Frames
 from gateway.pipeline.guarded import Guarded
 from gateway.pipeline.incident import Incidents
 from gateway.pipeline.intake import Intake
+from gateway.pipeline.large import LargeLane
 from gateway.pipeline.office_only import OfficeOnly
 from gateway.pipeline.rehearsal import Rehearsal
 from gateway.pipeline.verdict import Judge
@@ -228,8 +229,14 @@ class Gateway:
         config = self.config
         inbox = Inbox(dsn, observer=self.metrics, limits=config.limits, timeout_s=config.database.timeout_s)
         self._background(stack, inbox.run(), "inbox")
+        beside = Inbox(dsn, observer=self.metrics, limits=config.limits, timeout_s=config.database.timeout_s)
+        self._background(stack, beside.run(), "inbox of large messages")
+        large = LargeLane(beside, waiting_bytes=config.limits.inbox_bytes)
+        stack.push_async_callback(large.close)
         prepare(load_policy(), _COMMON_VERSIONS)  # the first birth should not wait for hl7apy's tables
-        return Intake(judge=rehearsal.judge, answerer=rehearsal.answerer, inbox=inbox, metrics=self.metrics)
+        return Intake(
+            judge=rehearsal.judge, answerer=rehearsal.answerer, inbox=inbox, metrics=self.metrics, large=large
+        )
 
     def _workers(self, database: Database, stack: AsyncExitStack) -> None:
         workers = Workers(self.context)

@@ -16,9 +16,10 @@ from gateway.hl7.batch import Block, Signature, cut, is_one_message, join
 from gateway.hl7.dates import format_moment
 from gateway.mllp.commit import NotKept
 from gateway.pipeline.answer import new_control_id
+from gateway.pipeline.large import LARGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from gateway.pipeline.answer import Answerer
@@ -26,6 +27,18 @@ if TYPE_CHECKING:
 
 _AT_A_TIME = 32  # messages of one batch between verdict and commit
 _OUR_ZONE = ZoneInfo("Asia/Jakarta")
+
+
+def _few_at_a_time(parts: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Yield the messages of a batch in order, so many that go together; a large one ends its few."""
+    few: list[bytes] = []
+    for part in parts:
+        few.append(part)
+        if len(few) == _AT_A_TIME or len(part) >= LARGE_BYTES:
+            yield few
+            few = []
+    if few:
+        yield few
 
 
 class Frames:
@@ -43,35 +56,44 @@ class Frames:
         self._answerer = answerer
         self._in_one = batch_answers == "batch"
         self._limit = messages_per_block
-        self._busy: dict[int, asyncio.Task[Sequence[bytes]]] = {}  # by connection: the last block that is not done
+        self._busy: dict[int, asyncio.Future[Sequence[bytes]]] = {}  # by connection: the last block that is not done
 
     def take(
         self, block: bytes, *, peer: str, certificate_names: AbstractSet[str] = frozenset(), connection: int = 0
     ) -> asyncio.Future[Sequence[bytes]]:
         """Return a future of the answers to one block, in the order of its messages."""
         if is_one_message(block) and connection not in self._busy:
-            return self._intake.take(block, peer=peer, certificate_names=certificate_names)
+            return self._one(block, peer, certificate_names, connection)
         found = cut(block, limit=self._limit)
         if len(found.parts) == 1 and not found.enveloped and connection not in self._busy:
-            return self._intake.take(found.parts[0], peer=peer, certificate_names=certificate_names)
+            return self._one(found.parts[0], peer, certificate_names, connection)
         before = self._busy.get(connection)
         task = asyncio.get_running_loop().create_task(self._work(found, peer, certificate_names, before))
-        self._busy[connection] = task
-        task.add_done_callback(lambda done: self._done(connection, done))
-        return task
+        return self._behind(connection, task)
 
-    def _done(self, connection: int, task: asyncio.Task[Sequence[bytes]]) -> None:
-        if self._busy.get(connection) is task:
+    def _one(
+        self, message: bytes, peer: str, names: AbstractSet[str], connection: int
+    ) -> asyncio.Future[Sequence[bytes]]:
+        answers = self._intake.take(message, peer=peer, certificate_names=names)
+        return answers if len(message) < LARGE_BYTES else self._behind(connection, answers)
+
+    def _behind(self, connection: int, block: asyncio.Future[Sequence[bytes]]) -> asyncio.Future[Sequence[bytes]]:
+        """Let what comes next on this connection wait for a block."""
+        self._busy[connection] = block
+        block.add_done_callback(lambda done: self._done(connection, done))
+        return block
+
+    def _done(self, connection: int, block: asyncio.Future[Sequence[bytes]]) -> None:
+        if self._busy.get(connection) is block:
             del self._busy[connection]
 
     async def _work(
-        self, found: Block, peer: str, names: AbstractSet[str], before: asyncio.Task[Sequence[bytes]] | None
+        self, found: Block, peer: str, names: AbstractSet[str], before: asyncio.Future[Sequence[bytes]] | None
     ) -> Sequence[bytes]:
         if before is not None:
             await asyncio.wait([before])
         answers: list[Sequence[bytes]] = []
-        for at in range(0, len(found.parts), _AT_A_TIME):
-            few = found.parts[at : at + _AT_A_TIME]
+        for few in _few_at_a_time(found.parts):
             answers += await asyncio.gather(
                 *(self._intake.take(part, peer=peer, certificate_names=names) for part in few)
             )

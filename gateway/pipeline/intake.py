@@ -11,6 +11,7 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -19,24 +20,28 @@ from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import State
 from gateway.contract.ports import Effect
 from gateway.errors import MessageNotKeptError, OverloadedError
+from gateway.hl7.header import salvage_header
 from gateway.hl7.location import Location
 from gateway.mllp.commit import NotKept
+from gateway.pipeline.large import LARGE_BYTES
 from gateway.pipeline.verdict import UPDATES, Verdict, in_view_of
 from gateway.store.answers import Letter
 from gateway.store.inbox import Kept, Quarantined, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from collections.abc import Set as AbstractSet
 
     from gateway.contract.ports import Draft
     from gateway.observe.metrics import Metrics
     from gateway.pipeline.answer import Answer, Answerer
+    from gateway.pipeline.large import LargeLane
     from gateway.pipeline.verdict import Judge
     from gateway.store.inbox import Baby, Inbox
 
 _log = structlog.get_logger()
 _MSH_10 = Location("MSH", 1, 10)
+_HEADER_BYTES = 4096
 
 
 def content_digest(raw: bytes) -> bytes:
@@ -47,6 +52,11 @@ def content_digest(raw: bytes) -> bytes:
     if len(fields) > 6:  # noqa: PLR2004 - MSH-7 is the seventh part
         fields[6] = b""
     return hashlib.sha256(b"|".join(fields) + rest).digest()
+
+
+def _digests(raw: bytes) -> tuple[bytes, bytes]:
+    """Return the digest of the bytes as they came, and of their content."""
+    return hashlib.sha256(raw).digest(), content_digest(raw)
 
 
 def _told(draft: Draft, charset: str) -> str | None:
@@ -65,13 +75,14 @@ class _Incoming:
     """One message between verdict and commit."""
 
     __slots__ = (
-        "_answerer", "answer", "asks_about", "charset", "effect", "findings", "peer", "raw", "size", "started",
-        "verdict",
+        "_answerer", "answer", "asks_about", "charset", "digests", "effect", "findings", "peer", "raw", "size",
+        "started", "verdict",
     )  # fmt: skip
 
     def __init__(self, raw: bytes, peer: str, verdict: Verdict, answerer: Answerer, charset: str) -> None:
         self.raw = raw
         self.charset = charset
+        self.digests: tuple[bytes, bytes] | None = None  # made in advance for a large message
         self.size = len(raw)
         self.peer = peer
         self.verdict = verdict
@@ -95,6 +106,7 @@ class _Incoming:
             reason = self.findings[0].code if self.findings else "MSH_UNREADABLE"
             return Quarantined(self.peer, reason, self.raw, answer.accept, self._letter(answer))
         draft = verdict.draft if self.effect is not Effect.NONE else None
+        digest, content = self.digests or _digests(self.raw)
         return Row(
             facility=facility.code,
             application=header.application_code,
@@ -102,8 +114,8 @@ class _Incoming:
             event=verdict.event,
             peer=self.peer,
             raw=self.raw,
-            digest=hashlib.sha256(self.raw).digest(),
-            content_digest=content_digest(self.raw),
+            digest=digest,
+            content_digest=content,
             answer=answer.accept,
             application_answer=answer.application or None,
             answer_code=answer.code,
@@ -171,27 +183,71 @@ def _answered(done: asyncio.Future[Kept], out: asyncio.Future[Sequence[bytes]], 
 class Intake:
     """Takes frames from any transport."""
 
-    def __init__(self, *, judge: Judge, answerer: Answerer, inbox: Inbox, metrics: Metrics) -> None:
+    def __init__(
+        self, *, judge: Judge, answerer: Answerer, inbox: Inbox, metrics: Metrics, large: LargeLane | None = None
+    ) -> None:
         self._judge = judge
         self._answerer = answerer
         self._inbox = inbox
         self._metrics = metrics
+        self._large = large
+        self._latest: asyncio.Future[Kept] | None = None  # what the inbox was given last
 
     def take(
         self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] = frozenset(), transport: str = "mllp",
         charset: str = "",
     ) -> asyncio.Future[Sequence[bytes]]:  # fmt: skip
-        """Return a future of the answers to one message. Submissions keep the order of the calls."""
+        """Return a future of the answers to one message. Submissions keep the order of the calls.
+
+        A large message is kept behind all that came before it; what must stay behind it waits for its answer.
+        """
         out: asyncio.Future[Sequence[bytes]] = asyncio.get_running_loop().create_future()
+        if self._large is not None and len(raw) >= LARGE_BYTES:
+            judge = partial(self._judged, raw, peer, certificate_names, charset)
+            work = partial(self._take_large, self._large.inbox, judge, self._latest, out, transport)
+            if not self._large.enter(len(raw), work):
+                self._turn_away(raw, peer, out, transport)
+            return out
+        incoming = self._judged(raw, peer, certificate_names, charset)
+        kept = self._latest = self._inbox.submit(incoming)
+        kept.add_done_callback(lambda done: self._resolve(incoming, done, out, transport))
+        return out
+
+    def _judged(self, raw: bytes, peer: str, certificate_names: AbstractSet[str], charset: str) -> _Incoming:
         try:
             verdict = self._judge.evaluate(raw, peer=peer, certificate_names=certificate_names, charset=charset)
         except Exception:  # noqa: BLE001 - one poisoned message must not hurt the others, nor go unanswered
             _log.exception("message.poisoned", bytes=len(raw), peer=peer)
             verdict = Verdict(findings=[Finding("INTERNAL", Location("MSH"))])
-        incoming = _Incoming(raw, peer, verdict, self._answerer, charset)
-        kept = self._inbox.submit(incoming)
+        return _Incoming(raw, peer, verdict, self._answerer, charset)
+
+    async def _take_large(
+        self,
+        inbox: Inbox,
+        judge: Callable[[], _Incoming],
+        before: asyncio.Future[Kept] | None,
+        out: asyncio.Future[Sequence[bytes]],
+        transport: str,
+    ) -> None:
+        started = time.perf_counter()
+        try:
+            incoming = await asyncio.to_thread(judge)
+            incoming.digests = await asyncio.to_thread(_digests, incoming.raw)
+            incoming.started = started
+            if before is not None and not before.done():  # a birth told in it is known to this message
+                await asyncio.wait([before])
+        except asyncio.CancelledError:  # the gateway stops
+            out.cancel()
+            raise
+        kept = inbox.submit(incoming)
         kept.add_done_callback(lambda done: self._resolve(incoming, done, out, transport))
-        return out
+        await asyncio.wait([kept])
+
+    def _turn_away(self, raw: bytes, peer: str, out: asyncio.Future[Sequence[bytes]], transport: str) -> None:
+        """Answer a large message that there is no room for; of its text the header is enough."""
+        verdict = Verdict(header=salvage_header(raw[:_HEADER_BYTES].decode("latin-1")))
+        incoming = _Incoming(raw, peer, verdict, self._answerer, "")
+        out.set_result(self._not_kept(incoming, OverloadedError("too many large messages wait"), transport))
 
     def _resolve(
         self, incoming: _Incoming, kept: asyncio.Future[Kept], out: asyncio.Future[Sequence[bytes]], transport: str
