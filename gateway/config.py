@@ -65,16 +65,20 @@ class Gateway(Section):
 class Database(Section):
     """PostgreSQL 15 or newer by `dsn`, or the embedded server in `directory` where none is given."""
 
-    dsn: Annotated[SecretStr, AfterValidator(_dsn)] | None = None
-    directory: Path = Path("var")
-    pool_size: int = Field(default=8, ge=2, le=50)
-    timeout_s: Seconds = 10
+    dsn: Annotated[SecretStr, AfterValidator(_dsn)] | None = Field(
+        default=None, description="postgresql://…; several hosts with target_session_attrs=read-write for a fail-over"
+    )
+    directory: Path = Field(default=Path("var"), description="keys, the run file, and the embedded PostgreSQL")
+    pool_size: int = Field(
+        default=8, ge=2, le=50, description="connections of workers and HTTP; intake has its own two"
+    )
+    timeout_s: Seconds = Field(default=10, description="of one statement, and of connecting")
 
 
 class Mllp(Section):
     """The MLLP listener."""
 
-    listen: Address = "127.0.0.1:2575"
+    listen: Address = Field(default="127.0.0.1:2575", description="HOST:PORT; port 0 takes a free one")
     tls_listen: Address | None = Field(default=None, description="MLLP over TLS; needs [tls]")
     release: Literal[1, 2] = Field(default=1, description="MLLP release of `listen`; 2: a commit block before answers")
     tls_release: Literal[1, 2] = Field(default=1, description="the same for `tls_listen`")
@@ -88,7 +92,7 @@ class Mllp(Section):
 class Http(Section):
     """The HTTP listener."""
 
-    listen: Address = "127.0.0.1:8080"
+    listen: Address = Field(default="127.0.0.1:8080", description="HOST:PORT; port 0 takes a free one")
     ack_status: Literal["always200", "hapi"] = Field(
         default="always200",
         description="status of an answer of POST /v1/hl7: 200 whatever it says, or AA/CA 200, AR/CR 400, AE/CE 500",
@@ -98,19 +102,21 @@ class Http(Section):
 class Tls(Section):
     """Certificates for MLLP over TLS. With `client_ca_file` a sender must show a certificate it signed."""
 
-    certificate_file: Path | None = None
-    key_file: Path | None = None
-    client_ca_file: Path | None = None
+    certificate_file: Path | None = Field(default=None, description="our certificate chain, PEM")
+    key_file: Path | None = Field(default=None, description="its key, PEM")
+    client_ca_file: Path | None = Field(
+        default=None, description="CA of the senders' certificates; none: none asked for"
+    )
 
 
 class Limits(Section):
     """Every cap on what comes from outside, with its unit."""
 
-    message_bytes: int = Field(default=5 * 1024 * 1024, ge=1024)
-    segments_per_message: int = Field(default=2000, ge=10)
+    message_bytes: int = Field(default=5 * 1024 * 1024, ge=1024, description="one MLLP block; more ends the connection")
+    segments_per_message: int = Field(default=2000, ge=10, description="more: AR")
     messages_per_block: int = Field(default=1000, ge=1, description="batch segments count too; more: AR for the block")
-    connections: int = Field(default=2500, ge=1)
-    connections_per_peer: int = Field(default=1000, ge=1)
+    connections: int = Field(default=2500, ge=1, description="MLLP connections at the same time")
+    connections_per_peer: int = Field(default=1000, ge=1, description="the same, from one address")
     idle_s: Seconds = Field(default=600, description="a connection without any byte is closed")
     read_s: Seconds = Field(default=30, description="a frame begun must end within this time")
     write_s: Seconds = Field(default=30, description="an answer must be taken within this time")
@@ -118,8 +124,8 @@ class Limits(Section):
     inbox_batch: int = Field(default=256, ge=1, le=4096, description="messages in one commit")
     inbox_waiting: int = Field(default=2048, ge=1, description="messages waiting for commit before AR/CR")
     inbox_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, description="bytes waiting for commit before AR/CR")
-    http_body_bytes: int = Field(default=5 * 1024 * 1024, ge=1024)
-    page_items: int = Field(default=100, ge=1, le=1000)
+    http_body_bytes: int = Field(default=5 * 1024 * 1024, ge=1024, description="one HTTP body but a form's; more: 413")
+    page_items: int = Field(default=100, ge=1, le=1000, description="items of one page of a list")
     form_document_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="one scan in a form")
     form_documents_bytes: int = Field(default=12 * 1024 * 1024, ge=1024, description="all scans of a form together")
     form_documents: int = Field(default=12, ge=0, le=100, description="scans in a form")
@@ -131,13 +137,13 @@ class Limits(Section):
 class Registry(Section):
     """The registry that births are submitted to, through the adapter of that name."""
 
-    adapter: str = "dukcapil"
-    url: str = ""
+    adapter: str = Field(default="dukcapil", description="registry adapter (entry point gateway.registry)")
+    url: str = Field(default="", description="base URL of its service")
     office: str = Field(default="3510", description="kode_kantor of the receiving office")
     token_file: Path | None = Field(default=None, description="bearer token for submissions")
-    check_user: str = ""
-    check_password_file: Path | None = None
-    check_ip: str = ""
+    check_user: str = Field(default="", description="user of the element check; empty: an officer checks")
+    check_password_file: Path | None = Field(default=None, description="its password")
+    check_ip: str = Field(default="", description="address that the agreement names as ours")
     callback_jwks: str = Field(default="", description="file or http(s) URL of the keys its callbacks are signed with")
     way: Literal["push", "lease"] = Field(
         default="push",
@@ -149,9 +155,9 @@ class Registry(Section):
         "false: by the office of their domicile, see [[office]]",
     )
     require_form: bool = Field(default=True, description="reporter, witnesses and marriage proof are required")
-    timeout_s: Seconds = 20
-    poll_first_s: Seconds = 30
-    poll_max_s: Seconds = 900
+    timeout_s: Seconds = Field(default=20, description="of one request to the registry")
+    poll_first_s: Seconds = Field(default=30, description="after which a case is asked about the first time")
+    poll_max_s: Seconds = Field(default=900, description="the pause between two questions grows up to this")
     options: dict[str, str] = Field(default_factory=dict, description="settings of the adapter itself")
 
 
@@ -159,8 +165,8 @@ class Office(Section):
     """One `[[office]]` block: an office that takes its records itself. One without a block gets hand-over packs."""
 
     code: str = Field(pattern=r"^\d{4}$", description="Kemendagri code of its kabupaten/kota, four digits")
-    name: str = ""
-    way: Literal["lease", "handover"] = "lease"
+    name: str = Field(default="", description="its name on a hand-over pack")
+    way: Literal["lease", "handover"] = Field(default="lease", description="it takes records, or gets a pack of each")
 
 
 class Signing(Section):
@@ -190,8 +196,8 @@ class Reconcile(Section):
 class Observe(Section):
     """Logs go to stderr as JSON lines; `log_file` sends them to a file instead."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    log_file: Path | None = None
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="the least that is logged")
+    log_file: Path | None = Field(default=None, description="where lines go instead of stderr")
 
 
 class Config(Section):
@@ -230,6 +236,13 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _leases_outlive_a_request(self) -> Self:
+        # A task taken over while its request is still out would ask the registry for nothing, at best.
+        if self.gateway.lease_s <= self.registry.timeout_s:
+            raise ValueError("gateway.lease_s must be longer than registry.timeout_s: a step waits that long")
+        return self
+
+    @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:
         if self.mllp.tls_listen and not (self.tls.certificate_file and self.tls.key_file):
             raise ValueError("mllp.tls_listen needs tls.certificate_file and tls.key_file")
@@ -262,7 +275,7 @@ def parse(values: dict[str, Any], *, where: str) -> Config:
 def _problem(problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails is typed by name only
     key = ".".join(str(part) for part in problem["loc"]) or "configuration"
     if problem["type"] == "extra_forbidden":
-        return f"{key}: unknown key (see docs/operators.md for the keys there are)"
+        return f"{key}: unknown key (see docs/configuration.md for the keys there are)"
     value = problem["input"]
     if isinstance(value, dict | Section):
         shown = ""

@@ -1,7 +1,7 @@
 """`python -m gateway.cli.generate`: the files that are written from the program itself, and the check that they are.
 
-Schema of the birth record, life cycle, catalogue of findings, log events: each has one source, and what people read
-is made from it. For developers in a checkout; an installed gateway never runs this.
+Schema of the birth record, life cycle, catalogue of findings, log events, configuration: each has one source, and what
+people read is made from it. For developers in a checkout; an installed gateway never runs this.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gateway.cli import configuration_page
 from gateway.cli.log_calls import bound_fields, log_calls
 from gateway.cli.output import console, errors
 from gateway.contract.finding import CATALOGUES, Entry, catalogue
@@ -175,11 +176,29 @@ def events() -> str:
     )
 
 
+def configuration() -> str:
+    """Return docs/configuration.md. Raises ConfigError where a key has no description."""
+    parts = [
+        "# Configuration",
+        "",
+        _MADE.format(source="gateway/config.py and gateway/contract/facility.py"),
+        "",
+        configuration_page.INTRODUCTION,
+    ]
+    try:
+        for title, words, rows in configuration_page.sections():
+            parts += ["", f"## {title}", "", words, "", _table(configuration_page.COLUMNS, rows)]
+    except LookupError as error:
+        raise ConfigError(f"gateway/config.py: {error.args[0]}; write one") from error
+    return "\n".join(parts) + "\n"
+
+
 FILES: dict[str, Callable[[], str]] = {
     "schemas/birth-record.v1.json": birth_record,
     "docs/lifecycle.md": lifecycle,
     "docs/findings.md": findings,
     "docs/events.md": events,
+    "docs/configuration.md": configuration,
 }
 
 

@@ -58,7 +58,9 @@ class FacilityProfile(BaseModel):
     name: str = Field(default="", description="name on the record; default: the code")
     region: str = Field(pattern=r"^\d{4}$", description="Kemendagri code of its kabupaten/kota, four digits")
     faskes: str = Field(default="", description="national facility code, if it has one")
-    time_zone: Annotated[str, AfterValidator(_zone)] = "Asia/Jakarta"
+    time_zone: Annotated[str, AfterValidator(_zone)] = Field(
+        default="Asia/Jakarta", description="WIB, WITA, WIT or a name; for times without an offset"
+    )
     adapter: str = Field(default="baseline", description="hospital adapter (entry point gateway.hospital)")
     name_order: NameOrder = Field(default="auto", description="how PID-5 holds a name (domain A.4)")
     charset: Literal["cp1252", "iso-8859-1"] = Field(
