@@ -290,17 +290,24 @@ async def move(connection: Connection, birth: Birth, to: State, why: Why) -> boo
     check_move(birth.state, to)
     wait = WAITS.get(to)
     moved = await connection.fetchval(
-        """UPDATE births SET state = $3, updated_at = now(), overdue_since = NULL, wait_until = now() + $4
-           WHERE id = $1 AND state = $2 RETURNING id""",
+        """WITH moved AS (
+               UPDATE births SET state = $3, updated_at = now(), overdue_since = NULL, wait_until = now() + $4
+               WHERE id = $1 AND state = $2 RETURNING id)
+           INSERT INTO events (birth_id, actor, step, from_state, to_state, reason, message_id, detail)
+           SELECT id, $5, $6, $2, $3, $7, $8, $9 FROM moved RETURNING birth_id""",
         birth.id,
         birth.state.value,
         to.value,
         wait.after if wait else None,
+        why.actor,
+        why.step,
+        why.reason,
+        why.message_id,
+        why.detail,
     )
     if moved is None:
         raise IllegalMoveError(f"birth {birth.id} is not {birth.state.value} any more")
-    before, birth.state = birth.state, to
-    await _event(connection, birth, before, why)
+    birth.state = to
     return True
 
 

@@ -77,11 +77,14 @@ WITH due AS MATERIALIZED (
 )
 SELECT * FROM claimed ORDER BY priority, due_at, id
 """
-_ADD = """
-INSERT INTO tasks (kind, birth_id, message_id, outbound_id, priority, due_at)
-VALUES ($1, $2, $3, $4, $5, now() + $6 * interval '1 second')
-ON CONFLICT DO NOTHING
-"""
+_ADD = f"""
+WITH added AS (
+    INSERT INTO tasks (kind, birth_id, outbound_id, priority, due_at)
+    VALUES ($1, $2, $3, $4, now() + $5 * interval '1 second')
+    ON CONFLICT DO NOTHING
+)
+SELECT pg_notify('{CHANNEL}', '') WHERE $5 = 0
+"""  # noqa: S608 - a constant channel name
 
 
 async def claim(database: Database, *, limit: int, lease_s: float, kinds: Collection[Kind] = tuple(Kind)) -> list[Task]:
@@ -135,9 +138,7 @@ async def add(
     delay_s: float = 0,
 ) -> None:
     """Add a task, once: an open one of the same kind and subject stays as it is. Wakes the workers at commit."""
-    await connection.execute(_ADD, kind.value, birth_id, None, outbound_id, priority, delay_s)
-    if not delay_s:
-        await connection.execute(f"NOTIFY {CHANNEL}")
+    await connection.execute(_ADD, kind.value, birth_id, outbound_id, priority, delay_s)
 
 
 async def finish(connection: Connection, task: Task) -> None:
