@@ -29,6 +29,7 @@ CHUNK = 50_000
 BYTES_A_MESSAGE = 3_700  # its row, the birth's, and all indexes, measured
 SPARE_BYTES = 12 * 2**30  # write-ahead log, the measurement's own messages, and room to breathe
 FACILITY = "RSU CEMPAKA CONTOH"
+_MEASURED = 10**12  # the measurement's own messages get numbers behind all that will be stored
 
 # $1 message with the mark @ID@ for its own number, $2 and $3 the numbers to make.
 _BIRTHS = """
@@ -130,7 +131,7 @@ async def _fill(shop: Workshop, dsn: str, first: int, last: int) -> None:
             end = min(last, at + CHUNK - 1)
             await connection.execute(_BIRTHS, FACILITY, at, end)
             await connection.execute(_MESSAGES, FACILITY, at, end, message, _ANSWER)
-        await connection.execute("SELECT setval(pg_get_serial_sequence('messages', 'id'), $1::bigint)", last)
+        await connection.execute("SELECT setval(pg_get_serial_sequence('messages', 'id'), $1::bigint)", _MEASURED)
         await connection.execute("VACUUM (ANALYZE) messages")
         await connection.execute("VACUUM (ANALYZE) births")
         await connection.execute("CHECKPOINT")
