@@ -17,8 +17,8 @@ demo: .venv/.runtime ## three births, two of them twins, to their certificate nu
 up: .venv/.runtime ## everything on this machine until Ctrl-C
 	@$(PY) -m gateway.cli up
 
-test: .venv/.dev ## every test
-	@$(PY) -m pytest $(ARGS)
+test: .venv/.dev ## every test, a process a core; ARGS="-n 0 -x" takes one after another
+	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: .venv/.dev ## format, lint, types, import rules, dependencies, generated files
 	@$(PY) -m ruff format --check .
@@ -46,12 +46,15 @@ peers: .venv/.dev ## Node's HL7 packages, beside which `bench` measures and whos
 fuzz: .venv/.dev ## dirty messages for DURATION=60 seconds; a failure is kept in var/fuzz/
 	@$(PY) tests/fuzz/fuzz.py --seconds $(DURATION) $(ARGS)
 
-.PHONY: chaos chaos-mutants
+.PHONY: chaos chaos-mutants chaos-record
 chaos: .venv/.dev ## kill everything for DURATION=60 seconds and balance the books; SEED=... repeats a run
 	@$(PY) -m tests.chaos.run --seconds $(DURATION) --seed $(or $(SEED),0) $(ARGS)
 
 chaos-mutants: .venv/.dev ## the harness itself: it must notice each protection that is missing
 	@$(PY) -m tests.chaos.mutants $(ARGS)
+
+chaos-record: .venv/.dev ## docs/reliability.md's tables, from the runs in tests/chaos/recorded (chaos ARGS="--json FILE")
+	@$(PY) -m tests.chaos.record $(ARGS)
 
 image-steps: .venv/.dev ## the Dockerfile's steps without a container engine
 	@$(PY) tests/docker/steps.py

@@ -22,14 +22,14 @@ import structlog
 from gateway import plugins
 from gateway.config import secret
 from gateway.contract.ports import RegistrySettings
-from gateway.errors import ConfigError, DatabaseStartError, StoreUnavailableError
+from gateway.errors import ConfigError, DatabaseStartError, KeyMissingError, StoreUnavailableError
 from gateway.evidence.keys import Keyring
 from gateway.mllp.client import ClientPool
 from gateway.mllp.server import MllpServer, Peer
 from gateway.mllp.tls import server_context
 from gateway.observe.logging import describe
 from gateway.observe.metrics import Metrics
-from gateway.pipeline import chores, clocks
+from gateway.pipeline import chores, clocks, journal
 from gateway.pipeline.answer import Answerer
 from gateway.pipeline.breaker import Breaker
 from gateway.pipeline.context import SERVICE_FAILURES, Context
@@ -44,11 +44,12 @@ from gateway.pipeline.verdict import Judge
 from gateway.pipeline.worker import Workers
 from gateway.store import births, messages, queue
 from gateway.store import cluster as private
-from gateway.store.database import Database, connect
+from gateway.store.database import UNAVAILABLE, Database, connect
 from gateway.store.embedded import EmbeddedPostgres
 from gateway.store.inbox import Inbox
-from gateway.store.migrate import migrate
+from gateway.store.migrate import newest
 from gateway.store.queue import Doorbell
+from gateway.store.schema import bring_up
 from gateway.verify.policy import load_policy
 from gateway.verify.structure import prepare
 from gateway.web.server import WebServer, application
@@ -64,6 +65,9 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 _OVERDUE_LOOK_S = 30.0
 _CLOCKS_FIRST_S, _CLOCKS_LOOK_S = 30.0, 300.0
+_SCHEMA_LOOK_S = 15.0
+_SENDERS_SHARE = 0.8  # of the time for draining, at most
+_KEYS_LOOK_S = 5.0
 _COMMON_VERSIONS = ("2.3", "2.4", "2.5")
 RUN_FILE = "procot.json"
 
@@ -99,6 +103,40 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def open_registry(config: Config, *, clock: Callable[[], dt.datetime] = utc_now) -> RegistryAdapter:
+    """Open the registry's adapter; it connects with its first call. Raises ConfigError naming the setting.
+
+    An office that takes its records itself (`registry.way = "lease"`) needs no adapter: without `registry.url` there is
+    none.
+    """
+    registry = config.registry
+    if registry.way == "lease" and not registry.url:
+        return OfficeOnly()
+    if not registry.url:
+        raise ConfigError("registry.url: is not set; name the base URL of the registry's service")
+    password = ""
+    if registry.check_password_file is not None:
+        password = secret(registry.check_password_file, "registry.check_password_file")
+    settings = RegistrySettings(
+        url=registry.url,
+        office=registry.office,
+        token=secret(registry.token_file, "registry.token_file"),
+        check_user=registry.check_user,
+        check_password=password,
+        check_ip=registry.check_ip,
+        callback_jwks=registry.callback_jwks,
+        timeout_s=registry.timeout_s,
+        options=registry.options,
+        clock=clock,
+    )
+    try:
+        return plugins.registry(registry.adapter, settings)
+    except ConfigError as error:
+        if str(error).startswith("registry."):
+            raise
+        raise ConfigError(f"registry.adapter = {registry.adapter!r}: {error}") from None
+
+
 class Gateway:
     """One gateway process. Use `running`, which starts and stops it."""
 
@@ -107,10 +145,12 @@ class Gateway:
         self.clock = clock
         self.metrics = Metrics()
         self.keyring = Keyring(config.keys_directory)
+        self.on_keys: Callable[[], object] = lambda: None  # told when keys were made or retired
         self.context: Context
         self.addresses: Addresses
         self._http = ""
         self._draining = False
+        self._drain_ends = 0.0
         self._failed: asyncio.Future[None]
 
     async def failed(self) -> None:
@@ -131,11 +171,13 @@ class Gateway:
             rehearsal = engine(
                 self.config, facilities=self.context.facilities, hospitals=self.context.hospitals, clock=self.clock
             )
+            await self.context.schema.refresh(database)
             intake = self._inbox(dsn, rehearsal, stack)
-            self._workers(database, stack)
+            workers = self._workers(database, stack)
             await self._web(intake, rehearsal, stack)
             self.addresses = await self._mllp(intake, dsn, stack)
             stack.callback(self._write_run_file().unlink, missing_ok=True)
+            stack.callback(workers.take_nothing_new)
             stack.callback(self._begin_drain)
             _log.info("gateway.ready", address=self.addresses.mllp, url=self.addresses.http, pid=os.getpid())
             yield self.addresses
@@ -143,9 +185,16 @@ class Gateway:
 
     @asynccontextmanager
     async def parts(self, database: Database) -> AsyncIterator[Context]:
-        """Lend what steps work with, for a command beside a running gateway: nothing listens, no key is read."""
+        """Lend what steps work with, for a command beside a running gateway: nothing listens, no key is made.
+
+        The gateway's keys are read where they are: what the command revises is found by them.
+        """
+        if (self.config.keys_directory / "index.key").exists():
+            self.keyring.open()
         async with AsyncExitStack() as stack:
-            yield self._context(database, stack)
+            context = self._context(database, stack)
+            await context.schema.refresh(database)
+            yield context
 
     # ------------------------------------------------------------------------------------------------ parts
 
@@ -164,10 +213,14 @@ class Gateway:
         except StoreUnavailableError as error:
             raise DatabaseStartError(unreachable(dsn, error)) from error
         try:
-            for name in await migrate(connection):
-                _log.info("database.migrated", migration=name)
+            await bring_up(connection, migrating=settings.migrate == "start")
             if settings.dsn is None:
                 await queue.void_leases(connection)  # the data directory is ours alone: who held them is dead
+        except UNAVAILABLE as error:  # read-only, full, or gone since
+            raise DatabaseStartError(
+                f"PostgreSQL is there and takes no writes ({type(error).__name__}), so that its tables could not be "
+                "checked. Give it room or let it write, then start again."
+            ) from error
         finally:
             await connection.close()
         return dsn
@@ -182,9 +235,7 @@ class Gateway:
 
     def _context(self, database: Database, stack: AsyncExitStack) -> Context:
         config = self.config
-        registry: RegistryAdapter = OfficeOnly()
-        if config.registry.way == "push" or config.registry.url:
-            registry = plugins.registry(config.registry.adapter, self._registry_settings())
+        registry = open_registry(config, clock=self.clock)
         stack.push_async_callback(registry.close)
         listeners = ClientPool()
         stack.push_async_callback(listeners.aclose)
@@ -205,26 +256,6 @@ class Gateway:
             public_url=lambda: config.gateway.public_url.rstrip("/") or self._http,
         )
 
-    def _registry_settings(self) -> RegistrySettings:
-        registry = self.config.registry
-        if not registry.url:
-            raise ConfigError("registry.url: is not set; name the base URL of the registry's service")
-        password = ""
-        if registry.check_password_file is not None:
-            password = secret(registry.check_password_file, "registry.check_password_file")
-        return RegistrySettings(
-            url=registry.url,
-            office=registry.office,
-            token=secret(registry.token_file, "registry.token_file"),
-            check_user=registry.check_user,
-            check_password=password,
-            check_ip=registry.check_ip,
-            callback_jwks=registry.callback_jwks,
-            timeout_s=registry.timeout_s,
-            options=registry.options,
-            clock=self.clock,
-        )
-
     def _inbox(self, dsn: str, rehearsal: Rehearsal, stack: AsyncExitStack) -> Intake:
         config = self.config
         inbox = Inbox(dsn, observer=self.metrics, limits=config.limits, timeout_s=config.database.timeout_s)
@@ -238,15 +269,19 @@ class Gateway:
             judge=rehearsal.judge, answerer=rehearsal.answerer, inbox=inbox, metrics=self.metrics, large=large
         )
 
-    def _workers(self, database: Database, stack: AsyncExitStack) -> None:
+    def _workers(self, database: Database, stack: AsyncExitStack) -> Workers:
         workers = Workers(self.context)
         self._background(stack, Doorbell(database, workers.wake).run(), "doorbell")
         self._background(stack, self._watch_waits(database), "waits")
         self._background(stack, self._watch_clocks(), "clocks")
+        self._background(stack, self._watch_schema(database), "schema")
         self._background(stack, self.context.incidents.keep(database, self.metrics), "incidents")
         self._background(stack, chores.run(self.context), "chores")
+        self._background(stack, journal.run(self.context), "journal")
+        self._background(stack, self._watch_keys(), "keys")
         self._background(stack, workers.run(), "workers")
-        stack.push_async_callback(workers.stop, within_s=self.config.gateway.drain_s)
+        stack.push_async_callback(self._stop_workers, workers)
+        return workers
 
     async def _watch_waits(self, database: Database) -> None:
         """Tell once of each birth whose wait has timed out, and keep the count."""
@@ -278,6 +313,35 @@ class Gateway:
                 _log.warning("clocks.failed", **describe(error))
             await asyncio.sleep(_CLOCKS_LOOK_S)
 
+    async def _watch_schema(self, database: Database) -> None:
+        """Notice that the database was migrated, so that what needed it goes on without a restart."""
+        while True:
+            await asyncio.sleep(_SCHEMA_LOOK_S)
+            before = self.context.schema_level
+            try:
+                level = await self.context.schema.refresh(database)
+            except StoreUnavailableError as error:
+                _log.debug("database.schema_unread", **describe(error))
+                continue
+            if level != before:
+                _log.info("database.schema_moved", migration=level)
+            self.context.schema.must_take(newest())
+
+    async def _watch_keys(self) -> None:
+        """Notice keys that `procot keys` made or retired: they count without a restart."""
+        told = False
+        while True:
+            await asyncio.sleep(_KEYS_LOOK_S)
+            try:
+                if self.keyring.refresh():
+                    self.on_keys()
+                    _log.info("keys.reloaded", key_id=self.keyring.signing.key_id)
+                told = False
+            except (KeyMissingError, OSError) as error:
+                if not told:
+                    _log.warning("keys.not_reloaded", **describe(error))
+                told = True
+
     async def _web(self, intake: Intake, rehearsal: Rehearsal, stack: AsyncExitStack) -> None:
         def ready() -> str:
             if self._draining:
@@ -303,7 +367,7 @@ class Gateway:
             messages_per_block=config.limits.messages_per_block,
         )
         server = MllpServer(handle, limits=config.limits, observer=self.metrics)
-        stack.push_async_callback(server.drain, config.gateway.drain_s)
+        stack.push_async_callback(server.drain, _SENDERS_SHARE * config.gateway.drain_s)
         host, port = await server.start(
             *split_address(config.mllp.listen), reuse_port=config.mllp.reuse_port, release=config.mllp.release
         )
@@ -336,6 +400,12 @@ class Gateway:
     def _begin_drain(self) -> None:
         """Say "not ready" first of all, so that balancers look elsewhere."""
         self._draining = True
+        self._drain_ends = asyncio.get_running_loop().time() + self.config.gateway.drain_s
+
+    async def _stop_workers(self, workers: Workers) -> None:
+        """Give steps in hand what senders left of the time, and their own share at least."""
+        left = self._drain_ends - asyncio.get_running_loop().time()
+        await workers.stop(within_s=max(left, (1 - _SENDERS_SHARE) * self.config.gateway.drain_s))
 
     def _write_run_file(self) -> Path:
         """Leave addresses and DSN for the command line, readable by the owner only."""

@@ -13,7 +13,16 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from gateway.contract.facility import FacilityProfile
 from gateway.errors import ConfigError
@@ -37,6 +46,12 @@ def _dsn(value: SecretStr) -> SecretStr:
     return value
 
 
+def _as_written(value: object) -> object:
+    """Take a number for its text: TOML tells 95 from "95", whoever sets a threshold need not."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+OptionText = Annotated[str, BeforeValidator(_as_written)]
 Address = Annotated[str, AfterValidator(_address)]
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -73,6 +88,15 @@ class Database(Section):
         default=8, ge=2, le=50, description="connections of workers and HTTP; intake has its own two"
     )
     timeout_s: Seconds = Field(default=10, description="of one statement, and of connecting")
+    migrate: Literal["start", "never"] = Field(
+        default="start", description="who brings the schema up: each gateway at its start, or `procot migrate` alone"
+    )
+
+    @model_validator(mode="after")
+    def _somebody_migrates(self) -> Self:
+        if self.migrate == "never" and self.dsn is None:
+            raise ValueError('migrate = "never" needs dsn: the embedded PostgreSQL is migrated at its start alone')
+        return self
 
 
 class Mllp(Section):
@@ -158,7 +182,13 @@ class Registry(Section):
     timeout_s: Seconds = Field(default=20, description="of one request to the registry")
     poll_first_s: Seconds = Field(default=30, description="after which a case is asked about the first time")
     poll_max_s: Seconds = Field(default=900, description="the pause between two questions grows up to this")
-    options: dict[str, str] = Field(default_factory=dict, description="settings of the adapter itself")
+    twin_wait_s: float = Field(
+        default=7200, ge=0, description="a complete twin waits so long for one nobody told of yet; 0: not at all"
+    )
+    twin_held_s: float = Field(
+        default=86_400, ge=0, description="and so long for one that is held; one that is discharged waits for nobody"
+    )
+    options: dict[str, OptionText] = Field(default_factory=dict, description="settings of the adapter itself")
 
 
 class Office(Section):

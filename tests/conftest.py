@@ -1,9 +1,17 @@
-"""A real PostgreSQL for tests: one embedded server a session, one fresh database a test."""
+"""A real PostgreSQL for tests: one embedded server a session (with xdist: a worker), one fresh database a test.
+
+The session's server lies in memory where there is room and flushes nothing: it outlives every test, and none of those
+that use it asks what a power cut leaves. A test that does, or that kills or stops a server, makes its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import os
+import shutil
+import tempfile
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -11,6 +19,8 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from gateway.errors import DataDirectoryHeldError
+from gateway.store.cluster import DirectoryLock
 from gateway.store.embedded import DATABASE, ROLE, EmbeddedPostgres
 from gateway.store.migrate import migrate
 
@@ -18,15 +28,41 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 TEMPLATE = "procot_template"
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 2 * 1024**3
+PREFIX = "procot-tests-"
+SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "max_wal_size": "256MB",
+}
 
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """Start the session's server. A test that kills or stops a server makes its own."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "server", settings={"fsync": "on"})
+    directory = _directory_in_memory() or tmp_path_factory.mktemp("postgres")
+    server = EmbeddedPostgres(directory / "server", settings=SETTINGS)
     asyncio.run(server.start())
     yield server
     asyncio.run(server.stop())
+    shutil.rmtree(directory)
+
+
+def _directory_in_memory() -> Path | None:
+    """Return a new directory that is no disk's, None where there is no room; remove what killed sessions left."""
+    if not os.access(MEMORY, os.W_OK):
+        return None
+    for left in MEMORY.glob(f"{PREFIX}*"):
+        with suppress(OSError, DataDirectoryHeldError):  # another session's, or another user's
+            DirectoryLock.take(left / "server").release()
+            shutil.rmtree(left)
+    free = os.statvfs(MEMORY)
+    if free.f_bavail * free.f_frsize < ROOM_BYTES:
+        return None
+    return Path(tempfile.mkdtemp(prefix=PREFIX, dir=MEMORY))
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +104,7 @@ async def empty_database(postgres_server: EmbeddedPostgres) -> AsyncIterator[str
 @asynccontextmanager
 async def _fresh(server: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
     name = f"test_{uuid4().hex}"
-    await _as_superuser(server, f"CREATE DATABASE {name} TEMPLATE {template} OWNER {ROLE}")
+    await _as_superuser(server, f"CREATE DATABASE {name} TEMPLATE {template} OWNER {ROLE} STRATEGY FILE_COPY")
     try:
         yield _dsn_of(server, name)
     finally:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gateway.pipeline.breaker import Breaker
 from gateway.pipeline.incident import Incidents
+from gateway.store.schema import Schema
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -66,6 +67,12 @@ class Context:
     breaker: Breaker = field(default_factory=Breaker)  # of hospitals' listeners
     services: Breaker = field(default_factory=lambda: Breaker(threshold=SERVICE_FAILURES))  # of the registry's services
     incidents: Incidents = field(default_factory=Incidents)
+    schema: Schema = field(default_factory=Schema)  # shared; it moves on when the database is migrated
+
+    @property
+    def schema_level(self) -> int:
+        """The newest migration that the database has: what needs a later one is off (docs/operators.md, Upgrades)."""
+        return self.schema.level
 
     def facility(self, code: str) -> FacilityProfile:
         """Return a facility's profile. Raises LookupError where it was taken out of the configuration."""

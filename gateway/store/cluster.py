@@ -277,7 +277,7 @@ def _give_tree(top: Path, uid: int, gid: int) -> None:
 
 def write_private(path: Path, text: str) -> None:
     """Write a file that is whole or absent, readable by its owner only, and follows no link laid in its place."""
-    draft = path.with_name(f"{path.name}.new")
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")  # several processes may write the same file
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

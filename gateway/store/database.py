@@ -15,6 +15,7 @@ import asyncpg
 import structlog
 
 from gateway.errors import StoreUnavailableError
+from gateway.store.migrate import APPLICATION, newest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,6 +45,11 @@ def as_unavailable(error: BaseException) -> StoreUnavailableError:
     return StoreUnavailableError(f"PostgreSQL is not available ({type(error).__name__}); nothing was kept")
 
 
+def _our_name() -> dict[str, str]:
+    """Return what tells a migration which levels of code are connected."""
+    return {"application_name": f"{APPLICATION} {newest()}"}
+
+
 async def prepare_connection(connection: asyncpg.Connection) -> None:
     """Make JSON columns plain Python data on both ways."""
     for name in ("json", "jsonb"):
@@ -61,7 +67,7 @@ async def connect(dsn: str, *, timeout_s: float) -> asyncpg.Connection:
     """Open one connection. Raises StoreUnavailableError."""
     try:
         connection = await asyncpg.connect(
-            dsn, timeout=timeout_s, command_timeout=timeout_s, server_settings={"application_name": "procot"}
+            dsn, timeout=timeout_s, command_timeout=timeout_s, server_settings=_our_name()
         )
         await prepare_connection(connection)
     except UNAVAILABLE as error:
@@ -94,7 +100,7 @@ class Database:
                 max_inactive_connection_lifetime=_RECYCLE_S,
                 init=prepare_connection,
                 reset=_as_it_was,
-                server_settings={"application_name": "procot"},
+                server_settings=_our_name(),
             )
         except UNAVAILABLE as error:
             raise as_unavailable(error) from error

@@ -82,7 +82,7 @@ async def test_a_primary_killed_under_load_loses_no_acknowledged_birth(
 
 async def test_a_read_only_database_is_ar_and_not_ready_and_recovers_by_itself(database: str, tmp_path: Path) -> None:
     (first, second) = demo_births(2)
-    async with system(database, tmp_path, config={"gateway": {"lease_s": 2}}) as running:
+    async with system(database, tmp_path, config={"gateway": {"lease_s": 2}, "registry": {"timeout_s": 1}}) as running:
         await running.send(first.message)
         name = database.partition("@/")[2].partition("?")[0]
         connection = await asyncpg.connect(database)

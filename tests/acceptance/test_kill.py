@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -27,14 +23,16 @@ from gateway.cli.sandbox import HospitalListener
 from gateway.errors import DeliveryUnavailableError
 from gateway.evidence.keys import Keyring
 from gateway.mllp.client import MllpClient, acknowledgement
+from tests.simulators import doomed
 from tests.simulators.facilities import HOSPITAL
+from tests.simulators.forked import Forked
 from tests.simulators.system import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 LOOK_S = 0.02
 
 # Each step just before and just after what it commits or sends. The numbers are those of docs/architecture.md.
@@ -79,15 +77,10 @@ class Counterparts:
     dsn: str
 
     @asynccontextmanager
-    async def gateway(self, point: str = "") -> AsyncIterator[tuple[subprocess.Popen[bytes], str]]:
+    async def gateway(self, point: str = "") -> AsyncIterator[tuple[Forked, str]]:
         """Run a gateway process, doomed at `point`; lends the process and its MLLP address."""
         ready = self.directory / f"ready-{point.replace(':', '-')[:80]}"
-        arguments = [str(self.config), str(ready), str(self.logs / f"{self.directory.name}.log")]
-        process = subprocess.Popen(  # noqa: ASYNC220 - a fork, no wait
-            [sys.executable, "-m", "tests.simulators.doomed", *arguments, *([point] if point else [])],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
+        process = Forked(doomed.run, self.config, ready, self.logs / f"{self.directory.name}.log", point)
         try:
             async with asyncio.timeout(PATIENCE_S):
                 while not ready.exists():
@@ -128,7 +121,7 @@ async def counterparts(database: str, tmp_path: Path, log_directory: Path) -> As
 def _configuration(directory: Path, dsn: str, registry: str, hospital: str) -> str:
     return f"""
         [gateway]
-        lease_s = 0.8  # a dead process's task comes back after this
+        lease_s = 1.2  # a dead process's task comes back after this
         [database]
         dsn = "{dsn}"
         directory = "{directory}"
@@ -143,6 +136,7 @@ def _configuration(directory: Path, dsn: str, registry: str, hospital: str) -> s
         check_password_file = "{directory}/token"
         check_ip = "127.0.0.1"
         callback_jwks = "{registry}/.well-known/jwks.json"
+        timeout_s = 1.0  # a lease outlives a request
         poll_first_s = 0.5
         poll_max_s = 1
         [[facility]]
@@ -213,11 +207,9 @@ def _kind(letter: bytes) -> str:
 
 
 def test_every_point_names_a_function_of_the_product() -> None:
-    from tests.simulators.doomed import _owner  # noqa: PLC0415 - the program's own look-up
-
     missing: list[Any] = []
     for point in POINTS:
-        owner, name = _owner(point.partition(":")[2])
+        owner, name = doomed._owner(point.partition(":")[2])
         if not hasattr(owner, name):
             missing.append(point)
     assert not missing

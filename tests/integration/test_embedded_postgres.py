@@ -198,9 +198,10 @@ def test_the_dsn_works_with_psql(postgres: str) -> None:
     assert asked.stdout == "42\n"
 
 
-@pytest.mark.parametrize("setting", ["fsync", "synchronous_commit", "full_page_writes"])
-async def test_what_was_committed_is_on_the_disk(postgres: str, setting: str) -> None:
-    assert await ask(postgres, f"SHOW {setting}") == "on"
+async def test_what_was_committed_is_on_the_disk(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        settings = [await ask(server.dsn, f"SHOW {n}") for n in ("fsync", "synchronous_commit", "full_page_writes")]
+    assert settings == ["on", "on", "on"]
 
 
 @pytest.mark.parametrize(
@@ -529,7 +530,8 @@ def test_root_that_may_hand_on_no_capability_is_told_what_to_do(tmp_path: Path) 
     (tmp_path / "closed").mkdir(mode=0o700)
     with supervisor(tmp_path / "closed" / "pg", prefix=with_only("chown,dac_override,setuid,setgid,kill")) as parent:
         said, _ = parent.communicate()
-    assert f"{tmp_path.parents[1]}" in said
+    outermost = next(path for path in reversed(tmp_path.parents) if not path.stat().st_mode & 0o077)
+    assert f"{outermost}" in said
     assert "or run as an ordinary user" in said
 
 

@@ -1,7 +1,5 @@
 """A real gateway process that kills itself with SIGKILL at a named point of the journey, the first time it gets there.
 
-    python -m tests.simulators.doomed CONFIG READY_FILE LOG_FILE [POINT]
-
 A point is `before:module.function` or `after:module.function` (methods: `module.Class.method`). The product has no such
 hook: the function is replaced in this process only. Nothing is cleaned up, as when a machine loses its power supply.
 """
@@ -15,8 +13,6 @@ import inspect
 import json
 import os
 import signal
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.app import Gateway, write_private
@@ -27,6 +23,7 @@ from gateway.observe.logging import configure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 def arm(point: str) -> None:
@@ -83,8 +80,9 @@ async def _main(config: Path, ready_file: Path) -> None:
         await until(stop, gateway)
 
 
-if __name__ == "__main__":
-    configure(level="debug", file=Path(sys.argv[3]))
-    if len(sys.argv) > 4:
-        arm(sys.argv[4])
-    loop.run(_main(Path(sys.argv[1]), Path(sys.argv[2])))
+def run(config: Path, ready_file: Path, log_file: Path, point: str = "") -> None:
+    """Be that gateway until a signal, or until it dies at its point."""
+    configure(level="debug", file=log_file)
+    if point:
+        arm(point)
+    loop.run(_main(config, ready_file))
