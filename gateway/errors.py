@@ -181,6 +181,13 @@ class SignatureError(ProcotError):
     next = Next.REFUSE
 
 
+class EvidenceError(ProcotError):
+    """What is shown does not prove what it says. The text names the part that does not fit, and where."""
+
+    code = "EVIDENCE"
+    next = Next.REFUSE
+
+
 class KeyMissingError(ProcotError):
     """No signing key can be read."""
 

@@ -1,8 +1,9 @@
 """Our keys: Ed25519 signing keys and the index key, as files made on first use with mode 0600.
 
 A key file is named by its key id, the RFC 7638 thumbprint of its public half, so a name never lies. The newest key
-signs; all of them stay in the JWKS, so that old signatures can be checked. When a key was made stands in its file,
-since file times are coarse and a restored backup loses them. Private halves never leave this module.
+signs whose time has come; all of them stay in the JWKS, so that old signatures can be checked. Of a retired key the
+public half stays and the private one is destroyed. When a key was made stands in its file, since file times are coarse
+and a restored backup loses them. Private halves never leave this module.
 """
 
 from __future__ import annotations
@@ -21,23 +22,24 @@ from typing import TYPE_CHECKING
 
 import rfc8785
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     PublicFormat,
     load_pem_private_key,
+    load_pem_public_key,
 )
 
-from gateway.errors import KeyMissingError
+from gateway.errors import ConfigError, KeyMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 _INDEX_KEY_BYTES = 32
-_MADE_AT = re.compile(rb"^made-at: (\d{1,19})$", re.MULTILINE)  # RFC 7468 section 5.2 allows text before the key
+_TIMES = re.compile(rb"^(made-at|signs-from|retired-at): (\d{1,19})$", re.MULTILINE)  # RFC 7468 section 5.2 allows it
 
 
 def b64url(data: bytes) -> str:
@@ -47,12 +49,13 @@ def b64url(data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """One Ed25519 key. `public` is its 32 raw bytes, `made_at` nanoseconds since the epoch."""
+    """One Ed25519 key. `public` is its 32 raw bytes; times are nanoseconds since the epoch, `signs_from` 0: at once."""
 
     key_id: str
     public: bytes
     made_at: int
     _private: Ed25519PrivateKey
+    signs_from: int = 0
 
     def sign(self, data: bytes) -> bytes:
         """Return the 64-byte signature over `data`."""
@@ -62,12 +65,24 @@ class SigningKey:
         return f"<SigningKey {self.key_id}>"
 
 
+@dataclass(frozen=True, slots=True)
+class RetiredKey:
+    """The public half of a key that signs no more: what it signed stays good."""
+
+    key_id: str
+    public: bytes
+    made_at: int
+    retired_at: int
+
+
 class Keyring:
     """The keys in one directory."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._keys: list[SigningKey] = []
+        self._retired: list[RetiredKey] = []
+        self._names: frozenset[str] = frozenset()
         self._index_key = b""
 
     def open(self) -> None:
@@ -75,46 +90,115 @@ class Keyring:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _alone(self._directory):
-                self._keys = sorted(map(_read, self._directory.glob("sign-*.pem")), key=lambda k: (k.made_at, k.key_id))
+                self._read_keys()
                 if not self._keys:
                     self.new()
                 self._index_key = self._read_index_key()
         except (OSError, ValueError, UnsupportedAlgorithm) as error:
-            raise KeyMissingError(
-                f"the keys in {self._directory} cannot be read ({type(error).__name__}); restore them from the backup"
-            ) from error
+            raise self._unreadable(error) from error
 
-    def new(self) -> SigningKey:
-        """Make a key that signs from now on; the older ones stay for checking."""
+    def refresh(self) -> bool:
+        """Notice keys that were made or retired since, and tell whether there were any.
+
+        Raises KeyMissingError; then the keys stay as they were.
+        """
+        try:
+            if _names(self._directory) == self._names:
+                return False
+            with _alone(self._directory):
+                self._read_keys()
+        except (OSError, ValueError, UnsupportedAlgorithm) as error:
+            raise self._unreadable(error) from error
+        return True
+
+    def new(self, *, signs_in_s: float = 0) -> SigningKey:
+        """Make a key that signs from now on, or in a while; the older ones stay for checking."""
         private = Ed25519PrivateKey.generate()
         public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         path = self._directory / f"sign-{thumbprint(public)}.pem"
         made_at = max(time.time_ns(), *(key.made_at + 1 for key in self._keys), 0)
+        later = b"signs-from: %d\n" % (made_at + int(signs_in_s * 1e9)) if signs_in_s else b""
         pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        _write(path, b"made-at: %d\n%b" % (made_at, pem))
+        _write(path, b"made-at: %d\n%b%b" % (made_at, later, pem))
         key = _read(path)
         self._keys.append(key)
+        self._names |= {path.name}
         return key
+
+    def retire(self, key_id: str) -> RetiredKey:
+        """Destroy a key's private half; its public half stays published. Raises ConfigError where it may not go."""
+        key = next((k for k in self._keys if k.key_id == key_id), None)
+        if key is None:
+            known = "was retired before" if any(k.key_id == key_id for k in self._retired) else "is not there"
+            raise ConfigError(f"key {key_id}: {known}; `procot keys list` shows the keys")
+        if not any(k is not key and k.signs_from <= time.time_ns() for k in self._keys):
+            raise ConfigError(f"key {key_id}: no other key could sign now; make one with `procot keys rotate` first")
+        public = Ed25519PublicKey.from_public_bytes(key.public)
+        pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        with _alone(self._directory):
+            path = self._directory / f"retired-{key_id}.pem"
+            _write(path, b"made-at: %d\nretired-at: %d\n%b" % (key.made_at, time.time_ns(), pem))
+            (self._directory / f"sign-{key_id}.pem").unlink(missing_ok=True)  # killed before: done at the next reading
+            self._read_keys()
+        return next(k for k in self._retired if k.key_id == key_id)
 
     @property
     def signing(self) -> SigningKey:
-        """The key that signs. Raises KeyMissingError where the ring was not opened."""
+        """The key that signs now: the newest one whose time has come. Raises KeyMissingError where none is loaded."""
         if not self._keys:
             raise KeyMissingError("no signing key is loaded; run `procot keys new`")
-        return self._keys[-1]
+        now = time.time_ns()
+        return next((key for key in reversed(self._keys) if key.signs_from <= now), self._keys[0])
 
     @property
     def keys(self) -> tuple[SigningKey, ...]:
-        """Every key, oldest first."""
+        """Every key that can sign, oldest first."""
         return tuple(self._keys)
 
+    @property
+    def retired(self) -> tuple[RetiredKey, ...]:
+        """Every key that signs no more, oldest first."""
+        return tuple(self._retired)
+
+    @property
+    def public(self) -> dict[str, bytes]:
+        """The public half of every key there ever was, by key id."""
+        return {k.key_id: k.public for k in self._retired} | {k.key_id: k.public for k in self._keys}
+
     def jwks(self) -> dict[str, list[dict[str, str]]]:
-        """Return the public halves as a JWK set (RFC 7517, RFC 8037)."""
-        return {"keys": [{**jwk(k.public), "kid": k.key_id, "use": "sig", "alg": "EdDSA"} for k in self._keys]}
+        """Return the public halves as a JWK set (RFC 7517, RFC 8037), those of retired keys first."""
+        return {
+            "keys": [
+                {**jwk(public), "kid": key_id, "use": "sig", "alg": "EdDSA"} for key_id, public in self.public.items()
+            ]
+        }
 
     def index(self, value: str) -> bytes:
-        """Return the keyed hash under which `value` can be looked up without being readable (domain A.10)."""
+        """Return the keyed hash under which `value` can be looked up without being readable (domain A.10).
+
+        Raises KeyMissingError where the keys were not read: a hash under no key would never be found again.
+        """
+        if not self._index_key:
+            raise KeyMissingError(f"the index key of {self._directory} is not loaded; restore it from the backup")
         return hmac.digest(self._index_key, value.encode(), hashlib.sha256)
+
+    def _read_keys(self) -> None:
+        names = _names(self._directory)
+        retired = [_read_retired(self._directory / name) for name in names if name.startswith("retired-")]
+        gone = {key.key_id for key in retired}
+        for key_id in gone:  # retiring was cut short between its two steps
+            (self._directory / f"sign-{key_id}.pem").unlink(missing_ok=True)
+        keys = [_read(self._directory / name) for name in names if name.startswith("sign-") and name[5:-4] not in gone]
+        if self._keys and not keys:
+            raise ValueError("all keys are gone")  # a directory that is away for now: what is loaded goes on signing
+        self._retired = sorted(retired, key=lambda k: (k.made_at, k.key_id))
+        self._keys = sorted(keys, key=lambda k: (k.made_at, k.key_id))
+        self._names = _names(self._directory)
+
+    def _unreadable(self, error: Exception) -> KeyMissingError:
+        return KeyMissingError(
+            f"the keys in {self._directory} cannot be read ({type(error).__name__}); restore them from the backup"
+        )
 
     def _read_index_key(self) -> bytes:
         path = self._directory / "index.key"
@@ -147,14 +231,42 @@ def thumbprint(public: bytes) -> str:
     return b64url(hashlib.sha256(rfc8785.dumps(jwk(public))).digest())
 
 
+def public_halves(directory: Path) -> dict[str, bytes]:
+    """Return the public halves of the keys in a directory, by key id; makes nothing. Raises KeyMissingError."""
+    ring = Keyring(directory)
+    ring.refresh()
+    if not ring.public:
+        raise KeyMissingError(f"{directory}: there are no keys")
+    return ring.public
+
+
+def _names(directory: Path) -> frozenset[str]:
+    return frozenset(path.name for kind in ("sign-*.pem", "retired-*.pem") for path in directory.glob(kind))
+
+
 def _read(path: Path) -> SigningKey:
     content = path.read_bytes()
     private = load_pem_private_key(content, password=None)
     if not isinstance(private, Ed25519PrivateKey):
         raise ValueError("not an Ed25519 key")  # noqa: TRY004 - a wrong file content, reported like the others
     public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    made_at = _MADE_AT.search(content)
-    return SigningKey(thumbprint(public), public, int(made_at[1]) if made_at else path.stat().st_mtime_ns, private)
+    times = _times(content)
+    made_at = times.get("made-at", path.stat().st_mtime_ns)
+    return SigningKey(thumbprint(public), public, made_at, private, times.get("signs-from", 0))
+
+
+def _read_retired(path: Path) -> RetiredKey:
+    content = path.read_bytes()
+    key = load_pem_public_key(content)
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("not an Ed25519 key")  # noqa: TRY004 - as above
+    public = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    times = _times(content)
+    return RetiredKey(thumbprint(public), public, times.get("made-at", 0), times.get("retired-at", 0))
+
+
+def _times(content: bytes) -> dict[str, int]:
+    return {name.decode(): int(at) for name, at in _TIMES.findall(content)}
 
 
 def _write(path: Path, data: bytes) -> None:

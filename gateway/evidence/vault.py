@@ -140,11 +140,16 @@ class VaultWriter:
 
 
 def read_vault(file: BinaryIO, by: Passphrase | PrivateKey) -> Iterator[bytes]:
-    """Yield what was written, chunk by chunk. Raises SignatureError for a wrong key and for any change or cut."""
+    """Yield what was written, chunk by chunk. Raises SignatureError for a wrong key and for any change or cut.
+
+    A cut shows before any key is tried: nobody shall look for another passphrase where a copy broke off.
+    """
     head = file.readline(_LONGEST_HEADER)
     if head != MAGIC:
-        raise SignatureError("not a backup of Procot")
+        raise _cut() if MAGIC.startswith(head) else SignatureError("not a backup of Procot")
     line = file.readline(_LONGEST_HEADER)
+    if not line.endswith(b"\n") and len(line) < _LONGEST_HEADER:
+        raise _cut()
     try:
         header = json.loads(line)
     except ValueError as error:
@@ -154,16 +159,44 @@ def read_vault(file: BinaryIO, by: Passphrase | PrivateKey) -> Iterator[bytes]:
     cipher = AESGCM(by.key(header))
     number, last = 0, False
     while not last:
-        size = int.from_bytes(file.read(4))
-        sealed = file.read(size) if _TAG <= size <= CHUNK + _TAG else b""
+        sealed = _sealed(file)
         last = not _more(file)
         try:
-            yield cipher.decrypt(_nonce(number, last=last), sealed, head + line)
+            data = cipher.decrypt(_nonce(number, last=last), sealed, head + line)
         except InvalidTag as error:
-            raise SignatureError(
-                "the passphrase or key is wrong" if number == 0 else "the file was cut short or changed"
-            ) from error
+            if not _opens(cipher, _nonce(number, last=not last), sealed, head + line):
+                why = (
+                    "the passphrase or key is wrong, or the file was changed" if number == 0 else "the file was changed"
+                )
+                raise SignatureError(why) from error
+            # Its last chunk says that more should follow, or something follows its last chunk.
+            raise (_cut() if last else SignatureError("the file was changed: something follows its end")) from error
+        yield data
         number += 1
+
+
+def _sealed(file: BinaryIO) -> bytes:
+    """Read one chunk as it lies in the file. Raises SignatureError."""
+    length = file.read(4)
+    size = int.from_bytes(length)
+    if len(length) == 4 and not _TAG <= size <= CHUNK + _TAG:  # noqa: PLR2004 - the bytes just asked for
+        raise SignatureError("the file was changed: no chunk of ours has this length")
+    sealed = file.read(size)
+    if len(length) < 4 or len(sealed) < size:  # noqa: PLR2004 - the bytes just asked for
+        raise _cut()
+    return sealed
+
+
+def _opens(cipher: AESGCM, nonce: bytes, sealed: bytes, about: bytes) -> bool:
+    try:
+        cipher.decrypt(nonce, sealed, about)
+    except InvalidTag:
+        return False
+    return True
+
+
+def _cut() -> SignatureError:
+    return SignatureError("the file was cut short (a copy that broke off, or a full disk?); take a whole copy of it")
 
 
 def _more(file: BinaryIO) -> bool:

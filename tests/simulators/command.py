@@ -34,22 +34,31 @@ class Done:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
-def _run(words: list[str], environment: dict[str, str]) -> Done:
+def _log_aside() -> None:
+    """Keep what a gateway logs beside a command out of what the command prints: the test sees one standard output."""
+    structlog.reset_defaults()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
+
+
+_log_aside()
+
+
+def _run(words: list[str], environment: dict[str, str], typed: str) -> Done:
     handlers = logging.getLogger().handlers[:]
     try:
         with patch.object(sys, "argv", ["procot", *words]):
-            done = CliRunner(env=environment).invoke(click.Command("entry", callback=main), [])
+            done = CliRunner(env=environment).invoke(click.Command("entry", callback=main), [], typed)
     finally:  # a command's logs go to its own standard error, which is gone now
-        structlog.reset_defaults()
+        _log_aside()
         logging.getLogger().handlers[:] = handlers
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return Done(done.exit_code, done.stdout, done.stderr)
 
 
-async def procot(*arguments: object, **environment: str) -> Done:
-    """Run a command to its end."""
-    return await asyncio.to_thread(_run, [str(argument) for argument in arguments], environment)
+async def procot(*arguments: object, typed: str = "", **environment: str) -> Done:
+    """Run a command to its end; `typed` is what it reads on standard input."""
+    return await asyncio.to_thread(_run, [str(argument) for argument in arguments], environment, typed)
 
 
 def configuration(

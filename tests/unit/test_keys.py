@@ -182,3 +182,8 @@ def test_a_key_that_another_process_made_meanwhile_stays(tmp_path: Path, monkeyp
     assert opened(tmp_path).index("x")
     monkeypatch.undo()
     assert (tmp_path / "index.key").read_bytes() == before
+
+
+def test_keys_that_were_not_read_hash_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyMissingError, match="index key"):
+        Keyring(tmp_path).index("3510165203959001")

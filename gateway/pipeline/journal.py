@@ -1,0 +1,235 @@
+"""The evidence journal at work: sealing, receipts, proofs, exports, and the check of the whole.
+
+Sealing is a chore of any one gateway, about once a second: it gives what was committed since its positions, grows the
+tree and signs its head once. So a message costs no signature, and the inbox knows nothing of all this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from gateway.errors import EvidenceError
+from gateway.evidence.journal import Chain, Checkpoint, Head, export_head, make_receipt, sign_checkpoint
+from gateway.evidence.merkle import (
+    HASH_BYTES,
+    TILE,
+    Tiles,
+    consistency_ranges,
+    growing_tiles,
+    inclusion_ranges,
+    proved,
+    tiles_of,
+)
+from gateway.observe.logging import describe
+from gateway.store import journal as store
+from gateway.store.journal import Found, Signed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from gateway.evidence.keys import Keyring
+    from gateway.evidence.merkle import Range
+    from gateway.observe.metrics import Metrics
+    from gateway.pipeline.context import Context
+    from gateway.store.database import Connection, Database
+
+SEAL_S = 1.0
+ROWS = 24  # commits in one sealing: some 1,500 entries, a few milliseconds of this process
+_SLICE = 256  # leaves hashed in one go, before others get their turn
+_LATE_S = 30.0
+_AGAIN_S = 300.0  # between two lines about one trouble
+_log = structlog.get_logger()
+
+
+async def run(context: Context) -> None:
+    """Seal what was committed, again and again, until cancelled. Off while the schema has no journal."""
+    quiet_until = 0.0
+    while True:
+        await asyncio.sleep(SEAL_S)
+        if context.schema_level < store.LEVEL:
+            continue
+        late, error = 0.0, None
+        try:
+            more = True
+            while more:
+                more = await seal(context.database, context.keyring) == ROWS
+            late = await _observe(context.database, context.metrics)
+        except Exception as failed:  # noqa: BLE001 - what is not sealed now is sealed later; births go on meanwhile
+            error = failed
+        if error is None and late < _LATE_S:
+            quiet_until = 0.0
+        elif time.monotonic() >= quiet_until:
+            quiet_until = time.monotonic() + _AGAIN_S
+            _tell(late, error)
+
+
+def _tell(late: float, error: Exception | None) -> None:
+    """Say that sealing does not work; not a line an attempt."""
+    if error is not None:
+        _log.warning("journal.not_sealed", **describe(error))
+    else:
+        _log.warning("journal.late", seconds=round(late))
+
+
+async def seal(database: Database, keyring: Keyring) -> int:
+    """Seal the oldest of what waits, in one transaction, and return of how many commits it is.
+
+    0 where nothing waits or another process is at it; `ROWS` where more may wait.
+
+    Raises KeyMissingError, StoreUnavailableError; then everything waits as before.
+    """
+    started = time.perf_counter()
+    async with database.transaction() as connection:
+        if not await store.alone(connection):
+            return 0
+        before = await store.newest(connection)
+        size = before.size if before else 0
+        rows, hashes = await store.seal(connection, size, rows=ROWS)
+        if not hashes:
+            return rows
+        tree = Tiles(size, await store.tiles(connection, growing_tiles(size)))
+        await _grow(tree, hashes)
+        head = Head(tree.size, tree.root())
+        at, key = await store.now(connection), keyring.signing
+        checkpoint = Checkpoint(
+            await store.log_id(connection), head, _rfc3339(at), Head(before.size, before.root) if before else None
+        )
+        jws = sign_checkpoint(checkpoint, key)
+        await store.keep_tiles(connection, {key_: tree.content(key_) for key_ in tree.changed})
+        await store.keep_checkpoint(connection, Signed(head.size, head.root, at, key.key_id, jws))
+    spent = round((time.perf_counter() - started) * 1000, 2)
+    _log.info("journal.checkpoint", entries=len(hashes), size=head.size, key_id=key.key_id, duration_ms=spent)
+    return rows
+
+
+async def _grow(tree: Tiles, hashes: list[bytes]) -> None:
+    for number, leaf in enumerate(hashes, 1):
+        tree.append(leaf)
+        if number % _SLICE == 0:
+            await asyncio.sleep(0)
+
+
+async def _observe(database: Database, metrics: Metrics) -> float:
+    """Keep the gauges and return the age of the oldest entry that is not sealed."""
+    entries, oldest_s, size, checkpoint_s = await store.waiting(database)
+    metrics.journal_unsealed.set(entries)
+    metrics.journal_unsealed_seconds.set(oldest_s)
+    metrics.journal_entries.set(size)
+    metrics.journal_checkpoint_seconds.set(checkpoint_s)
+    return oldest_s
+
+
+def _rfc3339(at: dt.datetime) -> str:
+    return at.astimezone(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+# ------------------------------------------------------------------------------------------------------------ proofs
+
+
+async def receipt(connection: Connection, found: Found) -> dict[str, Any]:
+    """Return the receipt of a sealed entry, under the newest checkpoint."""
+    newest = await _newest(connection)
+    proof = await _proof(connection, inclusion_ranges(found.position, newest.size), newest.size)
+    return make_receipt(found.position, found.entry, proof, newest.jws)
+
+
+async def consistency(connection: Connection, old: int, new: int) -> list[bytes]:
+    """Return the proof that the journal of size `new` begins with the one of size `old`. Raises ValueError."""
+    return await _proof(connection, consistency_ranges(old, new), new)
+
+
+async def leaves(connection: Connection, first: int, count: int) -> list[bytes]:
+    """Return the hashes of `count` leaves from `first` on, which must be there."""
+    numbers = range(first // TILE, (first + count - 1) // TILE + 1)
+    tiles = await store.tiles(connection, [(0, number) for number in numbers])
+    hashes = b"".join(tiles.get((0, number), b"") for number in numbers)
+    skipped = first % TILE
+    return [hashes[i * HASH_BYTES : (i + 1) * HASH_BYTES] for i in range(skipped, skipped + count)]
+
+
+async def _newest(connection: Connection) -> Signed:
+    newest = await store.newest(connection)
+    if newest is None:
+        raise EvidenceError("the journal has no checkpoint yet")
+    return newest
+
+
+async def _proof(connection: Connection, ranges: list[Range], size: int) -> list[bytes]:
+    tree = Tiles(size, await store.tiles(connection, tiles_of(ranges)))
+    return proved(ranges, tree.node)
+
+
+# ------------------------------------------------------------------------------------------------- export and check
+
+
+async def export(connection: Connection, progress: Callable[[int, int], None]) -> AsyncIterator[dict[str, Any]]:
+    """Yield the lines of an export of the whole journal. `progress` is told entries done and entries there are."""
+    newest = await _newest(connection)
+    yield export_head(await store.log_id(connection))
+    async for item in store.everything(connection, upto=newest.size):
+        if isinstance(item, Found):
+            yield {"position": item.position, "entry": item.entry}
+        else:
+            progress(item.size, newest.size)
+            yield {"checkpoint": item.jws}
+
+
+@dataclass(slots=True)
+class Checked:
+    """What a check of the whole found; `problems` in sentences, without personal data."""
+
+    entries: int = 0
+    checkpoints: int = 0
+    unsealed: int = 0
+    time: str = ""  # of the last checkpoint
+    problems: list[str] = field(default_factory=list)
+
+
+async def check(
+    database: Database, keys: Mapping[str, bytes], progress: Callable[[int, int], None] = lambda _done, _all: None
+) -> Checked:
+    """Check journal and tables against each other, in one snapshot; nothing is written and nobody is held up.
+
+    1. Every entry and every checkpoint, in order: places, roots, signatures by `keys` (public halves by key id), each
+       checkpoint behind the one before. 2. The stored tree has the entries' hashes, so that receipts can be proved.
+    3. Every message, sealed record and certificate kept since the journal began has its entry, and every message's
+       entry its message. Raises StoreUnavailableError.
+    """
+    found = Checked(unsealed=(await store.waiting(database))[0])
+    async with database.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        newest = await store.newest(connection)
+        chain = Chain(await store.log_id(connection), keys)
+        try:
+            if newest is not None:
+                await _follow(connection, chain, newest.size, progress)
+        except EvidenceError as error:
+            found.problems.append(str(error))
+        found.entries, found.checkpoints = chain.size, chain.checkpoints
+        found.time = chain.last.time if chain.last else ""
+        found.problems += await store.untold(connection)
+    return found
+
+
+async def _follow(connection: Connection, chain: Chain, size: int, progress: Callable[[int, int], None]) -> None:
+    told: list[bytes] = []
+    async for item in store.everything(connection, upto=size):
+        if isinstance(item, Signed):
+            checkpoint = chain.checkpoint(item.jws)
+            if checkpoint.head != Head(item.size, item.root):
+                raise EvidenceError(f"checkpoint of {item.size} entries: its columns are not what was signed")
+            progress(item.size, size)
+            continue
+        told.append(chain.entry(item.position, item.entry))
+        if len(told) == TILE or item.position == size - 1:
+            first = item.position + 1 - len(told)
+            if await leaves(connection, first, len(told)) != told:
+                raise EvidenceError(f"tree: its leaves {first} to {item.position} are not those of the entries")
+            told.clear()
+    if chain.size != size or chain.uncovered:
+        raise EvidenceError(f"entries {chain.size} to {size - 1} are missing, or their checkpoint is")

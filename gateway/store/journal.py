@@ -1,0 +1,270 @@
+"""The evidence journal's tables: entries on their way, sealed entries, the tree's tiles, checkpoints.
+
+Triggers make the entries (schemas/sql/0010_journal.sql); here they get their positions. One sealer at a time, by a lock
+that ends with its transaction: killed at any moment it leaves what was there before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import AsyncIterator, Iterable, Mapping
+
+    import asyncpg
+
+    from gateway.store.database import Connection, Database
+
+LEVEL = 10  # the migration that makes these tables; below it there is no journal
+_LOCK = 0x4A4F55524E414C  # "JOURNAL"
+_PAGE = 4096
+_HASH_BYTES = 32
+_LONG_S = 4 * 3600.0  # a look at every message there is
+
+# Members in the order of RFC 8785; concat_ws passes by what an entry does not have. What PostgreSQL escapes in a JSON
+# string (facilities only: all else is hex, ids and codes) is what RFC 8785 escapes.
+_ENTRY = """'{' || concat_ws(',',
+    '"answer":"' || encode(answer, 'hex') || '"',
+    '"answer_code":' || to_json(code),
+    '"application_answer":"' || encode(applied, 'hex') || '"',
+    '"at":"' || to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '"',
+    '"birth":"' || birth || '"',
+    '"facility":' || to_json(facility),
+    '"kind":"' || kind || '"',
+    '"number":"' || encode(number, 'hex') || '"',
+    '"revision":' || revision,
+    '"sha256":"' || encode(digest, 'hex') || '"') || '}'"""
+_SEAL = f"""
+WITH taken AS (
+    DELETE FROM journal_pending WHERE id IN (SELECT id FROM journal_pending ORDER BY id LIMIT $2) RETURNING *
+), flat AS (
+    SELECT t.id, t.at, t.kind, e.* FROM taken t, unnest(t.facilities, t.digests, t.codes, t.answers, t.applied,
+        t.births, t.revisions, t.numbers) WITH ORDINALITY
+        AS e (facility, digest, code, answer, applied, birth, revision, number, place)
+), sealed AS (
+    INSERT INTO journal (position, facility, digest, entry)
+    SELECT $1 + row_number() OVER (ORDER BY id, place) - 1, facility, digest, {_ENTRY} FROM flat
+    RETURNING position, entry
+)
+SELECT (SELECT count(*) FROM taken) AS rows,
+       (SELECT string_agg(sha256('\\x00'::bytea || convert_to(entry, 'UTF8')), ''::bytea ORDER BY position)
+        FROM sealed) AS hashes
+"""  # noqa: S608 - constant text
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A checkpoint as it is kept."""
+
+    size: int
+    root: bytes
+    at: dt.datetime
+    key_id: str
+    jws: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A sealed entry."""
+
+    position: int
+    facility: str | None
+    entry: str
+
+
+async def alone(connection: Connection) -> bool:
+    """Become the only sealer until the transaction ends; False where another one is at it."""
+    mine: bool = await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _LOCK)
+    return mine
+
+
+async def log_id(connection: Connection) -> str:
+    """Return which log this is."""
+    return str(await connection.fetchval("SELECT id FROM journal_log"))
+
+
+async def now(connection: Connection) -> dt.datetime:
+    """Return the time of the transaction by the database's clock."""
+    at: dt.datetime = await connection.fetchval("SELECT now()")
+    return at
+
+
+async def newest(connection: Connection) -> Signed | None:
+    """Return the last checkpoint, None before the first."""
+    row = await connection.fetchrow(
+        "SELECT size, root, at, key_id, jws FROM journal_checkpoints ORDER BY size DESC LIMIT 1"
+    )
+    return Signed(*row) if row else None
+
+
+async def seal(connection: Connection, size: int, *, rows: int) -> tuple[int, list[bytes]]:
+    """Give positions from `size` on to what up to `rows` commits left; return how many there were, and the leaves."""
+    found = await connection.fetchrow(_SEAL, size, rows)
+    hashes = (found["hashes"] or b"") if found else b""
+    return (found["rows"] if found else 0), [hashes[i : i + _HASH_BYTES] for i in range(0, len(hashes), _HASH_BYTES)]
+
+
+async def keep_checkpoint(connection: Connection, signed: Signed) -> None:
+    """Keep a checkpoint."""
+    await connection.execute(
+        "INSERT INTO journal_checkpoints (size, root, at, key_id, jws) VALUES ($1, $2, $3, $4, $5)",
+        signed.size,
+        signed.root,
+        signed.at,
+        signed.key_id,
+        signed.jws,
+    )
+
+
+async def tiles(connection: Connection, keys: Iterable[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+    """Return the tiles (level, number) that are there."""
+    wanted = list(keys)
+    rows = await connection.fetch(
+        """SELECT t.level, t.number, t.hashes FROM unnest($1::smallint[], $2::bigint[]) AS k (level, number)
+           JOIN journal_tiles t USING (level, number)""",
+        [level for level, _ in wanted],
+        [number for _, number in wanted],
+    )
+    return {(r["level"], r["number"]): r["hashes"] for r in rows}
+
+
+async def keep_tiles(connection: Connection, grown: Mapping[tuple[int, int], bytes]) -> None:
+    """Keep tiles that are new or have grown."""
+    await connection.execute(
+        """INSERT INTO journal_tiles (level, number, hashes)
+           SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::bytea[])
+           ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes""",
+        [level for level, _ in grown],
+        [number for _, number in grown],
+        list(grown.values()),
+    )
+
+
+async def waiting(database: Database) -> tuple[int, float, int, float]:
+    """Return how many entries are not sealed, the oldest one's age, the journal's size, its checkpoint's age (s)."""
+    row = await database.fetchrow(
+        """SELECT coalesce(sum(cardinality(digests)), 0)::bigint,
+                  coalesce(extract(epoch FROM clock_timestamp() - min(at)), 0)::float,
+                  coalesce((SELECT max(size) FROM journal_checkpoints), 0),
+                  coalesce(extract(epoch FROM clock_timestamp()
+                      - (SELECT at FROM journal_checkpoints ORDER BY size DESC LIMIT 1)), 0)::float
+           FROM journal_pending"""
+    )
+    return (row[0], row[1], row[2], row[3]) if row else (0, 0.0, 0, 0.0)
+
+
+# ----------------------------------------------------------------------------------------------------------- reading
+
+
+async def about(connection: Connection, digest: bytes, *, facility: str | None) -> list[Found]:
+    """Return the sealed entries that speak of a digest, oldest first; of one facility, or of all (None)."""
+    rows = await connection.fetch(
+        """SELECT position, facility, entry FROM journal
+           WHERE digest = $1 AND ($2::text IS NULL OR facility = $2) ORDER BY position LIMIT 100""",
+        digest,
+        facility,
+    )
+    return [Found(*row) for row in rows]
+
+
+async def on_its_way(connection: Connection, digest: bytes, *, facility: str | None) -> bool:
+    """Tell whether an entry about a digest is made and not sealed yet."""
+    there: bool = await connection.fetchval(
+        """SELECT EXISTS (SELECT FROM journal_pending p, unnest(p.digests, p.facilities) AS e (digest, facility)
+                          WHERE e.digest = $1 AND ($2::text IS NULL OR e.facility = $2))""",
+        digest,
+        facility,
+    )
+    return there
+
+
+async def page(connection: Connection, first: int, limit: int) -> list[Found]:
+    """Return up to `limit` sealed entries from a position on."""
+    rows = await connection.fetch(
+        "SELECT position, facility, entry FROM journal WHERE position >= $1 AND position < $1 + $2 ORDER BY position",
+        first,
+        limit,
+    )
+    return [Found(*row) for row in rows]
+
+
+async def scopes(connection: Connection, births: Iterable[str]) -> dict[str, asyncpg.Record]:
+    """Return facility, office and restriction of births, by id, for whoever decides what a token sees."""
+    rows = await connection.fetch(
+        "SELECT id, facility, office, restricted FROM births WHERE id = ANY($1::uuid[])", list(births)
+    )
+    return {str(row["id"]): row for row in rows}
+
+
+async def everything(connection: Connection, *, upto: int) -> AsyncIterator[Found | Signed]:
+    """Yield entries and checkpoints in the order in which they were made, up to a size."""
+    position = size = 0
+    following: list[Signed] = []
+    while position < upto:
+        if not following:
+            rows = await connection.fetch(
+                """SELECT size, root, at, key_id, jws FROM journal_checkpoints
+                   WHERE size > $1 AND size <= $2 ORDER BY size LIMIT $3""",
+                size,
+                upto,
+                _PAGE,
+            )
+            following = [Signed(*row) for row in rows[::-1]]
+            size = following[0].size if following else upto
+        entries = await page(connection, position, _PAGE)
+        for entry in entries:
+            yield entry
+            position = entry.position + 1
+            while following and following[-1].size <= position:
+                yield following.pop()
+            if not following and size < upto:
+                break
+        if not entries:
+            return
+
+
+_UNTOLD = """
+SELECT count(*) AS n, min(m.id) AS first FROM messages m
+WHERE m.id > (SELECT after_message FROM journal_log)
+  AND NOT EXISTS (
+      SELECT FROM journal j WHERE j.digest = m.digest AND j.facility = m.facility
+      AND position('"answer":"' || encode(sha256(m.answer), 'hex') || '"' IN j.entry) > 0)
+  AND NOT EXISTS (
+      SELECT FROM journal_pending p, unnest(p.digests, p.facilities, p.answers) AS e (digest, facility, answer)
+      WHERE p.kind = 'message' AND e.digest = m.digest AND e.facility = m.facility AND e.answer = sha256(m.answer))
+"""
+_UNTOLD_SEALS = """
+SELECT count(*) AS n, min(s.birth_id::text) AS first FROM seals s
+WHERE s.sealed_at > (SELECT begun_at FROM journal_log)
+  AND NOT EXISTS (SELECT FROM journal j WHERE j.digest = sha256(s.payload))
+  AND NOT EXISTS (SELECT FROM journal_pending p WHERE p.kind = 'sealed' AND sha256(s.payload) = ANY (p.digests))
+"""
+_UNTOLD_CERTIFICATES = """
+SELECT count(*) AS n, min(c.birth_id::text) AS first FROM certificates c JOIN births b ON b.id = c.birth_id
+WHERE c.settled_at > (SELECT begun_at FROM journal_log) AND c.sha256 ~ '^[0-9a-f]{64}$'
+  AND NOT EXISTS (SELECT FROM journal j WHERE j.digest = decode(c.sha256, 'hex'))
+  AND NOT EXISTS (SELECT FROM journal_pending p WHERE p.kind = 'issued' AND decode(c.sha256, 'hex') = ANY (p.digests))
+"""
+_WITHOUT_MESSAGE = """
+SELECT count(*) AS n, min(j.position) AS first FROM journal j
+WHERE position('"kind":"message"' IN j.entry) > 0
+  AND NOT EXISTS (SELECT FROM messages m WHERE m.digest = j.digest AND m.facility = j.facility)
+"""
+_CHECKS = {
+    "kept messages without an entry that tells of them and of their answer; the first is message": _UNTOLD,
+    "sealed records without an entry; the first is of birth": _UNTOLD_SEALS,
+    "certificates without an entry; the first is of birth": _UNTOLD_CERTIFICATES,
+    "entries of messages that are not there; the first is entry": _WITHOUT_MESSAGE,
+}
+
+
+async def untold(connection: Connection) -> list[str]:
+    """Return what tables and journal do not agree about, in sentences; a look at every message."""
+    problems = []
+    for words, sql in _CHECKS.items():
+        row = await connection.fetchrow(sql, timeout=_LONG_S)
+        if row is not None and row["n"]:
+            problems.append(f"{row['n']} {words} {row['first']}")
+    return problems
