@@ -7,6 +7,8 @@ second is twins. NIK serials are 900x: numbers that the registry sandbox knows a
 from __future__ import annotations
 
 import datetime as dt
+import itertools
+import secrets
 import time
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
@@ -30,6 +32,8 @@ _FATHERS = ("AGUS", "BUDI", "HENDRA", "SLAMET", "JOKO", "ARIF", "BAMBANG", "EKO"
 _FIRST_MOTHER = dt.date(1986, 1, 1)
 _MOTHERS_DAYS = 5000
 _DISTRICTS = 25
+_FAMILIES = 10 * _MOTHERS_DAYS
+_NUMBERS = itertools.count(secrets.randbelow(_FAMILIES))  # each run has other mothers: nobody gives birth twice a week
 _TWINS_AT, _TWINS = 1, 2
 
 
@@ -50,8 +54,9 @@ def demo_births(count: int) -> list[DemoBirth]:
     family = 0
     while len(births) < count:
         size = _TWINS if family == _TWINS_AT and count - len(births) >= _TWINS else 1
+        number = next(_NUMBERS) % _FAMILIES
         for order in range(1, size + 1):
-            births.append(_birth(run, len(births), _Family(family, size), order=order, now=now))
+            births.append(_birth(run, len(births), _Family(number, size), order=order, now=now))
         family += 1
     return births
 

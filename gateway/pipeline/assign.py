@@ -13,16 +13,20 @@ from zoneinfo import ZoneInfo
 from gateway.contract.lifecycle import State
 from gateway.contract.ports import PATIENT, Draft, Effect
 from gateway.contract.revision import apply_draft, may_open
-from gateway.pipeline import act, change, family, identity, visit
+from gateway.pipeline import act, change, family, identity, late, likeness, visit
 from gateway.pipeline.change import Told, because, is_certified, registry_has_it, review, twin_group
-from gateway.pipeline.draft import places, read_again
+from gateway.pipeline.draft import read_again
 from gateway.pipeline.family import Family
+from gateway.pipeline.likeness import patiently
 from gateway.pipeline.rejudge import go, keys_of, rejudge
-from gateway.store import acts, attachments, births, messages, queue
+from gateway.store import acts, attachments, births, likenesses, messages, queue
 from gateway.store.births import Why
+from gateway.verify.likeness import Verdict
 
 if TYPE_CHECKING:
-    from gateway.contract.record import BirthRecord
+    import uuid
+    from collections.abc import Mapping
+
     from gateway.pipeline.context import Context
     from gateway.pipeline.visit import Visit
     from gateway.store.births import Birth
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from gateway.store.messages import Kept
     from gateway.store.queue import Task
 
+_TOLD_WHOLE = frozenset({Effect.OPEN, Effect.AMEND, Effect.OBSERVE})  # with nothing new they are repetitions
 _OLDER = "older than what is known: kept, not applied"
 URGENT, USUAL = 0, 5  # parents are about to leave (domain A.1, A03)
 _LOOK_AGAIN_S = 30.0
@@ -38,14 +43,24 @@ _LOOK_AGAIN_S = 30.0
 async def run(context: Context, task: Task) -> None:
     """Assign every waiting message of the task's baby."""
     numbers: frozenset[str] = frozenset()
-    while more := await _try(context, task, numbers):
-        numbers = more
+
+    async def attempt(mothers: frozenset[bytes]) -> None:
+        nonlocal numbers
+        while more := await _try(context, task, numbers, mothers):
+            numbers = more
+
+    await patiently(attempt, context.rng)
 
 
-async def _try(context: Context, task: Task, numbers: frozenset[str]) -> frozenset[str]:
-    """Do it under the locks of these numbers; where more are needed, change nothing and return them all."""
+async def _try(context: Context, task: Task, numbers: frozenset[str], mothers: frozenset[bytes]) -> frozenset[str]:
+    """Do it under the locks of these numbers; where more are needed, change nothing and return them all.
+
+    Raises BirthBusyError where other mothers are needed (pipeline.likeness).
+    """
     assert task.message_id is not None  # noqa: S101 - an assign task is made with its message
     async with context.database.transaction() as connection:
+        if mothers:
+            await likenesses.lock_mothers(connection, mothers)
         facility, medical_record = await messages.baby_of(connection, task.message_id)
         locked = await family.lock(connection, facility, numbers | {medical_record})
         if not isinstance(locked, Family):
@@ -76,8 +91,11 @@ async def _take(context: Context, connection: Connection, baby: Family, kept: Ke
     """Apply one message and write down whose it is; False where it must wait for the registry."""
     draft, stay = await _read(context, connection, kept)
     told = Told(kept, draft)
+    before = baby.revisions
     if told.draft.prior:
         done, birth = await identity.join(context, connection, baby, told)
+        if birth is not None and birth.revision != before.get(birth.id):
+            await likeness.look_at_united(context, connection, birth, told.why)
     elif told.draft.linked:
         done, birth = await identity.link_newborns(context, connection, baby, told)
     else:
@@ -87,8 +105,23 @@ async def _take(context: Context, connection: Connection, baby: Family, kept: Ke
             baby.births[number] = birth
             await visit.note(context, connection, birth, kept, stay)
     if done:
-        await messages.assigned(connection, kept.id, birth.id if birth else None)
+        verdict = _verdict(birth, before, told) if birth and context.schema_level >= likenesses.SINCE else None
+        await messages.assigned(connection, kept.id, birth.id if birth else None, verdict=verdict)
+    if len(baby.births) > 1:  # one may have changed by what was told of the other
+        await baby.read_again(connection)
     return done
+
+
+def _verdict(birth: Birth, before: Mapping[uuid.UUID, int], told: Told) -> str:
+    """Return what a message was to its birth; `before` are the revisions there were.
+
+    Where it showed something about another birth, that is stored instead (store.messages). The explanation stands in
+    the events: of both births (step likeness), or of this message.
+    """
+    if birth.id not in before:
+        return Verdict.NEW.value
+    again = told.draft.record is not None and before[birth.id] == birth.revision
+    return "replay" if again and told.draft.effect in _TOLD_WHOLE else "amendment"
 
 
 async def _read(context: Context, connection: Connection, kept: Kept) -> tuple[Draft, Visit]:
@@ -143,6 +176,7 @@ def _opens(context: Context, kept: Kept, draft: Draft) -> bool:
 async def _open(context: Context, connection: Connection, kept: Kept, draft: Draft) -> Birth:
     record = apply_draft(None, draft)
     keys = keys_of(context, record)
+    found = await likeness.relatives(context, connection, record, keys)
     birth = await births.open_birth(
         connection,
         record=record,
@@ -153,7 +187,10 @@ async def _open(context: Context, connection: Connection, kept: Kept, draft: Dra
     )
     if told_at := Told(kept, draft).at:
         await births.set_told_at(connection, birth, told_at)
-    await rejudge(context, connection, birth, Why("gateway", "assign", "judged", kept.id), told=draft)
+    why = Why("gateway", "assign", "judged", kept.id)
+    verdict = await likeness.keep(context, connection, birth, found, why)
+    detail = {"verdict": verdict.value, "compared": len(found)}
+    await rejudge(context, connection, birth, Why("gateway", "assign", "judged", kept.id, detail), told=draft)
     return birth
 
 
@@ -167,17 +204,16 @@ async def _update(context: Context, connection: Connection, birth: Birth, told: 
     if birth.state is State.MERGED:
         await births.note(connection, birth, because(why, "this record was merged into another"))
         return True
-    if draft.effect is not Effect.OBSERVE and told.older_than(birth.told_at):
-        await births.note(connection, birth, because(why, _OLDER))
-        return True
     if birth.state is State.CANCELLED and draft.effect is not Effect.OPEN:
         await births.note(connection, birth, because(why, "the birth notice was withdrawn: only a new one reopens it"))
         return True
-    if draft.effect is Effect.OBSERVE:
-        record = await _observed(connection, birth, told, draft.record)
-        return await change.apply(context, connection, birth, record, told, dated=False)
-    waits = draft.effect is Effect.OPEN and await _being_withdrawn(connection, birth)
-    return not waits and await change.apply(context, connection, birth, apply_draft(birth.record, draft), told)
+    record, told = await late.in_its_place(context, connection, birth, told)
+    if record is None:
+        await births.note(connection, birth, because(why, told.late))
+        return True
+    if draft.effect is Effect.OPEN and not told.late and await _being_withdrawn(connection, birth):
+        return False
+    return await change.apply(context, connection, birth, record, told, dated=draft.effect is not Effect.OBSERVE)
 
 
 async def _being_withdrawn(connection: Connection, birth: Birth) -> bool:
@@ -188,13 +224,6 @@ async def _being_withdrawn(connection: Connection, birth: Birth) -> bool:
         return True
     await acts.take_back(connection, birth.id)
     return False
-
-
-async def _observed(connection: Connection, birth: Birth, told: Told, results: BirthRecord) -> BirthRecord:
-    """Return the record with late results. Older ones than what is known only fill what is missing."""
-    if told.older_than(birth.told_at) or told.older_than(await messages.observed_at(connection, birth.id)):
-        return apply_draft(results, Draft.of_record(Effect.AMEND, birth.record, places(birth.record)))
-    return apply_draft(birth.record, told.draft)
 
 
 async def _stay(connection: Connection, birth: Birth, told: Told) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from gateway.store import aliases, births
 
 if TYPE_CHECKING:
+    import uuid
+
     from gateway.store.births import Birth
     from gateway.store.database import Connection
 
@@ -20,6 +22,16 @@ class Family:
     numbers: frozenset[str]
     births: dict[str, Birth]
     aliases: dict[str, str]
+
+    @property
+    def revisions(self) -> dict[uuid.UUID, int]:
+        """The revision of each birth now."""
+        return {birth.id: birth.revision for birth in self.births.values()}
+
+    async def read_again(self, connection: Connection) -> None:
+        """Read the births anew: all are locked, and one may have been changed by its row's other reader."""
+        for number, birth in self.births.items():
+            self.births[number] = await births.read(connection, birth.id)
 
     def number(self, number: str) -> str:
         """Return the number a baby has now."""

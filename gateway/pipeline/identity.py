@@ -18,17 +18,19 @@ from gateway.hl7.location import Location
 from gateway.pipeline import change
 from gateway.pipeline.change import because, is_certified, may_not_vanish, registry_has_it, review
 from gateway.pipeline.draft import places
-from gateway.pipeline.rejudge import MESSAGE, go, keys_of, rejudge
-from gateway.store import attachments, births, messages
-from gateway.store.births import Why
+from gateway.pipeline.rejudge import MESSAGE, doubt, go, keys_of, rejudge
+from gateway.store import attachments, births, likenesses, messages
+from gateway.store.births import Keys, Why
+from gateway.verify.content import deadline
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Sequence
 
     from gateway.contract.ports import Prior
     from gateway.contract.record import BirthRecord, Parent
     from gateway.pipeline.change import Told
-    from gateway.pipeline.context import Context
+    from gateway.pipeline.context import Context, Rules
     from gateway.pipeline.family import Family
     from gateway.store.births import Birth
     from gateway.store.database import Connection
@@ -56,7 +58,10 @@ async def join(context: Context, connection: Connection, family: Family, told: T
     for pair in told.draft.prior:
         if await _must_wait(connection, family, pair):
             return False, None
-    joined = [await _join(context, connection, family, (pair, told)) for pair in told.draft.prior]
+    joined = []
+    for pair in told.draft.prior:
+        joined.append(await _join(context, connection, family, (pair, told)))
+        await family.read_again(connection)
     return True, next((birth for birth in joined if birth), None)
 
 
@@ -132,34 +137,57 @@ async def _merge(
         await births.note(connection, survivor, _with(because(why, "the babies differ: not merged"), other=prior))
         await _doubt(context, connection, doubted, "MERGE_CONTRADICTION", because(why, "the babies differ: not merged"))
         return survivor
+    return await make_one(context, connection, family, prior, survivor, why, message_id=told.kept.id)
+
+
+async def make_one(  # noqa: PLR0913 - both births, and who says so
+    context: Rules,
+    connection: Connection,
+    family: Family,
+    prior: Birth,
+    survivor: Birth,
+    why: Why,
+    *,
+    message_id: int,
+) -> Birth:
+    """Make one of two births of a facility, at most one of them certified, and return it: under the survivor's number.
+
+    `message_id` is what the alias is kept with: the merge, or the first message of the prior where a person merges.
+    """
+    certified = [b for b in (prior, survivor) if await is_certified(connection, b)]
     keep, other = survivor, prior
-    await family.point(connection, old=prior.medical_record, new=survivor.medical_record, message_id=told.kept.id)
-    if _standing(prior, certified) > _standing(survivor, certified):
+    await family.point(connection, old=prior.medical_record, new=survivor.medical_record, message_id=message_id)
+    if standing(prior, certified) > standing(survivor, certified):
         keep, other = prior, survivor
         await births.swap_numbers(connection, keep, other)
     family.births.update({keep.medical_record: keep, other.medical_record: other})
-    await _unite(context, connection, (keep, other), told)
+    await unite(context, connection, (keep, other), why)
     return keep
 
 
-def _standing(birth: Birth, certified: Sequence[Birth]) -> int:
+def standing(birth: Birth, certified: Sequence[Birth]) -> int:
     """Return how far a birth has come: of two the one with a certificate, or a case at the registry, lives on."""
     if birth in certified:
         return 3
     return 0 if birth.state in _OUT else 2 if birth.submitted else 1
 
 
-async def _unite(context: Context, connection: Connection, pair: tuple[Birth, Birth], told: Told) -> None:
+async def unite(context: Rules, connection: Connection, pair: tuple[Birth, Birth], why: Why) -> None:
     """Let one of two births live on under the surviving number, with the messages and papers of the other."""
     keep, other = pair
-    await _retire(context, connection, other, _with(because(told.why, "merged into another record"), into=keep))
+    if await likenesses.known(connection):
+        for found in await likenesses.of_birth(connection, keep.id):
+            if found.other(keep.id) == other.id:
+                await likenesses.decide(connection, found, same=True, by=why.actor, reason=why.reason)
+        await doubt(connection, keep)
+    await _retire(context, connection, other, _with(because(why, "merged into another record"), into=keep))
     await messages.hand_over(connection, old=other.id, new=keep.id)
     await attachments.hand_over(connection, old=other.id, new=keep.id)
     await _inherit(connection, keep, other)
-    await _fill(context, connection, keep, other, told)
+    await _fill(context, connection, keep, other, why)
 
 
-async def _retire(context: Context, connection: Connection, birth: Birth, why: Why) -> None:
+async def _retire(context: Rules, connection: Connection, birth: Birth, why: Why) -> None:
     """End a merged birth: MERGED, or CANCELLED where the office refused it or a person had it."""
     for state in (State.MERGED, State.CANCELLED):
         if state in MOVES[birth.state]:
@@ -184,22 +212,37 @@ async def _inherit(connection: Connection, keep: Birth, other: Birth) -> None:
         await births.restrict(connection, keep, other.restricted)
 
 
-async def _fill(context: Context, connection: Connection, keep: Birth, other: Birth, told: Told) -> None:
+async def _fill(context: Rules, connection: Connection, keep: Birth, other: Birth, why: Why) -> None:
     """Fill what is missing in a record from the merged one; what is known stays, and after issue nothing is filled."""
     certified = await is_certified(connection, keep)
     number = keep.medical_record
     record = keep.record if certified else _known_wins(keep.record, other.record)
     record = under_number(record, number)
     changed = changed_paths(keep.record, record)
-    why = _with(because(told.why, "merged with another record"), other=other, changed=list(changed))
+    why = _with(because(why, "merged with another record"), other=other, changed=list(changed))
     if changed:
-        await births.revise(connection, keep, record, keys=keys_of(context, record), changed=changed, why=why)
+        keys = await _keys_of_both(connection, (keep, other), record, now=context.clock())
+        await births.revise(connection, keep, record, keys=keys, changed=changed, why=why)
     if keep.state not in _OPEN or certified:
         await births.note(connection, keep, why)
         return
     doubts = [f for f in keep.findings if not (f["code"] == _SUSPECT and f.get("by") == MESSAGE)]
     await births.set_findings(connection, keep, doubts + _inherited(record, other, changed))
     await rejudge(context, connection, keep, why)
+
+
+async def _keys_of_both(
+    connection: Connection, pair: tuple[Birth, Birth], record: BirthRecord, *, now: dt.datetime
+) -> Keys:
+    """Return what a united birth is found by, without the key that hashes: its mother is the one of either."""
+    keep, other = pair
+    mine, theirs = await births.keys_as_stored(connection, keep), await births.keys_as_stored(connection, other)
+    hers, told = ((b.mother.nik.reveal() if b.mother and b.mother.nik else "") for b in (record, keep.record))
+    return Keys(
+        mother_key=mine.mother_key if hers == told else theirs.mother_key,
+        born_at=record.child.moment_of_birth,
+        deadline=deadline(record, now),
+    )
 
 
 def _inherited(record: BirthRecord, other: Birth, changed: Sequence[str]) -> list[dict[str, Any]]:

@@ -5,31 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from gateway.contract.lifecycle import State, judged_state
+from gateway.contract.finding import Finding
+from gateway.contract.lifecycle import JUDGED, State, judged_state
 from gateway.contract.record import Event
 from gateway.contract.revision import leaves_of
 from gateway.hl7.location import Location
 from gateway.pipeline.draft import places
 from gateway.pipeline.routing import route
-from gateway.store import births, queue
-from gateway.store.births import Keys
+from gateway.store import births, likenesses, queue
+from gateway.store.births import Keys, Why
 from gateway.store.queue import Kind
 from gateway.verify.content import deadline, judge
+from gateway.verify.likeness import name_key
 from gateway.verify.missing import missing
 from gateway.verify.people import check_people
 
 if TYPE_CHECKING:
     import datetime as dt
+    import uuid
     from collections.abc import Mapping, Sequence
 
-    from gateway.contract.finding import Finding
     from gateway.contract.ports import Draft
     from gateway.contract.record import BirthRecord
     from gateway.pipeline.context import Context, Rules
-    from gateway.store.births import Birth, Why
+    from gateway.store.births import Birth
     from gateway.store.database import Connection
 
 MESSAGE = "message"  # marks a stored finding that only a message can show, and only a later one takes back
+LIKENESS = "likeness"  # marks one about another birth (pipeline.likeness): no release waves it through, a decision does
+_OUT = frozenset({State.CANCELLED, State.MERGED})
+_DOUBTS = {"suspect": "DUP_SUSPECT", "conflict": "SIBLING_CONFLICT"}
 
 
 async def rejudge(
@@ -53,7 +58,8 @@ def would_be(context: Rules, birth: Birth, *, told: Draft | None = None) -> Stat
 
 
 def _leads_to(stored: Sequence[Mapping[str, Any]], birth: Birth) -> State:
-    return judged_state({State(f["state"]) for f in stored if f["state"] and f["code"] not in birth.accepted})
+    open_ = (f for f in stored if f.get("by") == LIKENESS or f["code"] not in birth.accepted)
+    return judged_state({State(f["state"]) for f in open_ if f["state"]})
 
 
 def _found(context: Rules, birth: Birth, told: Draft | None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -69,6 +75,7 @@ def _found(context: Rules, birth: Birth, told: Draft | None) -> tuple[list[dict[
         adapter_findings=(*more, *_people(context, birth, values, known)),
     )
     stored = [f.as_dict() | ({"by": MESSAGE} if f in more else {}) for f in judgement.findings]
+    stored += [f for f in birth.findings if f.get("by") == LIKENESS]
     codes = {f["code"] for f in stored}
     stored += [f for f in birth.findings if f.get("by") == MESSAGE and f["code"] not in codes and not _retold(f, told)]
     return stored, values
@@ -124,14 +131,59 @@ async def go(context: Rules, connection: Connection, birth: Birth, state: State,
         await births.note(connection, birth, why)
     if state is State.READY and not birth.held:
         await queue.add(connection, Kind.CHECK, birth_id=birth.id, priority=birth.priority)
+    if state in _OUT:
+        await _free_others(context, connection, birth)
+
+
+async def doubt(connection: Connection, birth: Birth, *, reopening: uuid.UUID | None = None) -> bool:
+    """Give a birth the findings that its undecided likenesses ask for, and no others; True where that changed them.
+
+    The later of two waits as long as nobody else has it; the earlier one too, unless it was sealed before.
+    """
+    early = birth.state in JUDGED or birth.state is State.RECEIVED or birth.id == reopening
+    gone = birth.at_registry > 0 or (birth.submitted > 0 and birth.state is not State.REFUSED)
+    pairs = await likenesses.waiting_of(connection, birth.id, reopening=reopening) if not gone else []
+    codes = sorted({_DOUBTS[pair.verdict] for pair in pairs if early or pair.later == birth.id})
+    if codes == sorted(f["code"] for f in birth.findings if f.get("by") == LIKENESS):
+        return False
+    rest = [f for f in birth.findings if f.get("by") != LIKENESS]
+    await births.set_findings(connection, birth, rest + [Finding(code).as_dict() | {"by": LIKENESS} for code in codes])
+    return True
+
+
+async def _free_others(context: Rules, connection: Connection, birth: Birth) -> None:
+    """Let go on what waited only because it resembled a birth that is out now."""
+    if not await likenesses.known(connection):
+        return
+    for pair in await likenesses.of_birth(connection, birth.id):
+        if pair.waits:
+            other = await births.lock(connection, pair.other(birth.id))
+            why = Why("gateway", "likeness", "the birth it resembled is out", detail={"with": str(birth.id)})
+            await doubt_anew(context, connection, other, why)
+
+
+async def doubt_anew(
+    context: Rules, connection: Connection, birth: Birth, why: Why, *, reopening: uuid.UUID | None = None
+) -> None:
+    """Let a birth wait, or go on, by what its likenesses ask for now; the event is written in any case.
+
+    `reopening` is the withdrawn birth that is being told again, if any.
+    """
+    changed = await doubt(connection, birth, reopening=reopening)
+    if changed and birth.state in JUDGED | {State.RECEIVED, State.SEALED, State.AWAIT_OFFICE}:
+        await rejudge(context, connection, birth, why)
+    else:
+        await births.note(connection, birth, why)
 
 
 def keys_of(context: Context, record: BirthRecord) -> Keys:
     """Return what a birth is found by: the mother, under a keyed hash, and the time of birth."""
     mother = record.mother
     nik = mother.nik.reveal() if mother and mother.nik else ""
+    name = name_key(record) if context.schema_level >= likenesses.SINCE else ""
     return Keys(
         mother_key=context.keyring.index(nik) if nik else None,
+        mother_name_key=context.keyring.index(f"name\x1f{name}") if name else None,
         born_at=record.child.moment_of_birth,
         deadline=deadline(record, context.clock()),
     )

@@ -157,6 +157,11 @@ async def read(connection: Connection, birth_id: uuid.UUID) -> Birth:
     return _birth(row)
 
 
+def record_in(stored: dict[str, Any]) -> BirthRecord:
+    """Return the record that a row holds."""
+    return BirthRecord.model_validate(stored)
+
+
 async def record_of(connection: Connection, birth_id: uuid.UUID, revision: int) -> BirthRecord:
     """Return the record as one revision had it. Raises LookupError."""
     record = await connection.fetchval(
@@ -174,6 +179,7 @@ class Keys:
     mother_key: bytes | None
     born_at: dt.datetime | None
     deadline: dt.date | None
+    mother_name_key: bytes | None = None  # before migration 9 there is no column for it: None leaves it alone
 
 
 async def keys_as_stored(connection: Connection, birth: Birth) -> Keys:
@@ -212,10 +218,12 @@ async def open_birth(
         told_at=None,
         received_at=received_at,
     )
+    name_key = [keys.mother_name_key] if keys.mother_name_key else []
+    named = (", mother_name_key", ", $13") if name_key else ("", "")
     await connection.execute(
-        """INSERT INTO births (id, facility, medical_record, state, revision, record, mother_key, born_at, twin_group,
-                               deadline, wait_until, first_message_id, received_at)
-           VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9, now() + $10, $11, $12)""",
+        f"""INSERT INTO births (id, facility, medical_record, state, revision, record, mother_key, born_at, twin_group,
+                               deadline, wait_until, first_message_id, received_at{named[0]})
+           VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9, now() + $10, $11, $12{named[1]})""",  # noqa: S608
         birth.id,
         birth.facility,
         birth.medical_record,
@@ -228,6 +236,7 @@ async def open_birth(
         WAITS[State.RECEIVED].after,
         message_id,
         received_at,
+        *name_key,
     )
     await _keep_revision(connection, birth, changed=(), why=Why("hospital", "assign", message_id=message_id))
     await _event(connection, birth, None, Why("hospital", "assign", "birth notice received", message_id))
@@ -254,15 +263,18 @@ async def revise(
     """Keep a new revision of the record; the state is decided afterwards."""
     birth.revision += 1
     birth.record = record
+    name_key = [keys.mother_name_key] if keys.mother_name_key else []
+    named = ", mother_name_key = $7" if name_key else ""
     await connection.execute(
-        """UPDATE births SET revision = $2, record = $3, mother_key = $4, born_at = $5, deadline = $6,
-                             updated_at = now() WHERE id = $1""",
+        f"""UPDATE births SET revision = $2, record = $3, mother_key = $4, born_at = $5, deadline = $6{named},
+                             updated_at = now() WHERE id = $1""",  # noqa: S608 - constant text
         birth.id,
         birth.revision,
         record.model_dump(mode="json"),
         keys.mother_key,
         keys.born_at,
         keys.deadline,
+        *name_key,
     )
     await _keep_revision(connection, birth, changed=changed, why=why)
 

@@ -71,16 +71,52 @@ async def stuck(connection: Connection) -> int:
     return number
 
 
-async def assigned(connection: Connection, message_id: int, birth_id: uuid.UUID | None) -> None:
-    """Write down which birth a message is about; None where it turned out to be about none."""
-    await connection.execute(
-        "UPDATE messages SET assigned_at = now(), birth_id = $2 WHERE id = $1", message_id, birth_id
-    )
+_ASSIGNED = """
+UPDATE messages SET assigned_at = now(), birth_id = $2, verdict = coalesce((
+    SELECT verdict FROM likenesses WHERE (earlier = $2 OR later = $2) AND message_id = $1
+    ORDER BY array_position(ARRAY['suspect', 'conflict', 'twin'], verdict) LIMIT 1), $3)
+WHERE id = $1
+"""
+
+
+async def assigned(
+    connection: Connection, message_id: int, birth_id: uuid.UUID | None, *, verdict: str | None = None
+) -> None:
+    """Write down which birth a message is about, and what it was to it; None where it was about none.
+
+    What it showed about another birth (likenesses) says more than `verdict`.
+    """
+    if verdict is None:  # before migration 9 there is no column for it
+        sql, told = "UPDATE messages SET assigned_at = now(), birth_id = $2 WHERE id = $1", []
+    else:
+        sql, told = _ASSIGNED, [verdict]
+    await connection.execute(sql, message_id, birth_id, *told)
 
 
 async def hand_over(connection: Connection, *, old: uuid.UUID, new: uuid.UUID) -> None:
     """Let the messages of one birth be those of another: the control ids of a merged birth find the one that lives."""
     await connection.execute("UPDATE messages SET birth_id = $2 WHERE birth_id = $1", old, new)
+
+
+async def telling(connection: Connection, birth_id: uuid.UUID) -> list[Kept]:
+    """Return the messages that told of a birth, or withdrew it, in the order they were kept."""
+    rows = await connection.fetch(
+        """SELECT id, facility, control_id, event, effect, medical_record, coalesce(told ->> 'charset', ''), received_at
+           FROM messages WHERE birth_id = $1 AND assigned_at IS NOT NULL
+             AND effect IN ('open', 'amend', 'discharge', 'observe', 'cancel') ORDER BY id""",
+        birth_id,
+    )
+    return [Kept(*row) for row in rows]
+
+
+async def is_past_retelling(connection: Connection, birth_id: uuid.UUID) -> bool:
+    """Whether a birth's record is more than what its messages say: it took over another one, or bodies are gone."""
+    found: bool = await connection.fetchval(
+        """SELECT EXISTS (SELECT FROM events WHERE birth_id = $1 AND detail ? 'merged_with')
+               OR EXISTS (SELECT FROM messages WHERE birth_id = $1 AND culled_at IS NOT NULL)""",
+        birth_id,
+    )
+    return found
 
 
 async def observed_at(connection: Connection, birth_id: uuid.UUID) -> dt.datetime | None:

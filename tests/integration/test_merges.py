@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,8 @@ from gateway.pipeline.settle import settle
 from gateway.store import births, queue
 from gateway.store.queue import Kind
 from tests.simulators.facilities import HOSPITAL
-from tests.simulators.journey import HEAVIER, RENAMED, Journey, journey, notice
+from tests.simulators.journey import HEAVIER, RENAMED, Journey, journey
+from tests.simulators.journey import notice as told
 from tests.simulators.scripted_registry import certificate
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ OLD, NEW, OTHER = "00450121", "00450999", "00450777"
 LATER, LATEST = "20250312081500+0700", "20250313081500+0700"
 PDF = b"%PDF-1.7 surat keterangan kelahiran"
 _NUMBERS = iter(range(10**6))
+notice = partial(told, same_mother=True)  # here another record number is not another baby
 
 
 @pytest_asyncio.fixture
@@ -265,7 +268,7 @@ async def test_a_chain_of_merges_leads_to_the_last_number(way: Journey) -> None:
 
 async def test_a_second_merge_of_the_same_number_elsewhere_is_not_applied(way: Journey) -> None:
     for number in (OLD, NEW, OTHER):
-        await way.tell(notice(record_number=number))
+        await way.tell(told(record_number=number))
     await way.tell(merge())
     await way.tell(merge(OLD, OTHER, sent=LATEST))
     await assigned(way)
@@ -297,8 +300,8 @@ async def test_a_merge_of_several_groups_merges_each(way: Journey) -> None:
 async def test_babies_that_differ_are_not_merged_but_reviewed(way: Journey, different: tuple[str, str]) -> None:
     twin = (("57722-1^Birth plurality of Pregnancy^LN||1|", "57722-1^Birth plurality of Pregnancy^LN||2|"),)
     changes = (different, *twin, ("|1^Tunggal|", "|2^Kembar 2|")) if "|Y|2|" in different[1] else (different,)
-    await way.tell(notice(record_number=NEW))
-    await way.tell(notice(changes=changes))
+    await way.tell(told(record_number=NEW))
+    await way.tell(told(changes=changes))
     await way.tell(merge())
     await assigned(way)
     doubted = await way.birth(OLD)
@@ -315,7 +318,7 @@ async def test_a_merge_waits_while_the_registry_has_one_of_them(way: Journey) ->
     await assigned(way)
     await way.tell(merge())
     await assigned(way)
-    assert (await way.state(OLD), await way.state(NEW)) == (State.IN_PROCESS, State.READY)
+    assert (await way.state(OLD), await way.state(NEW)) == (State.IN_PROCESS, State.REVIEW)
     assert (await way.task(Kind.ASSIGN))["last_error"] == "REGISTRY_HAS_IT"
     birth = await way.birth(OLD)
     await issue(way, OLD)
@@ -343,7 +346,7 @@ async def test_the_birth_with_the_certificate_lives_on_under_the_surviving_numbe
 
 async def test_a_merge_of_two_issued_births_is_for_the_office(way: Journey) -> None:
     await way.reach(State.ISSUED)
-    await way.tell(notice(record_number=NEW))
+    await way.tell(told(record_number=NEW))
     await way.work()
     await issue(way, NEW, "3510-LU-11032025-9999")
     await way.tell(merge())
@@ -549,8 +552,8 @@ async def test_a_link_with_another_woman_is_not_mixed_in_and_an_unlink_takes_not
 
 
 async def test_two_linked_newborns_are_reviewed_and_stay_two_until_unlinked(way: Journey) -> None:
-    await way.tell(notice())
-    await way.tell(notice(record_number=NEW))
+    await way.tell(told())
+    await way.tell(told(record_number=NEW))
     await assigned(way)
     await way.tell(message("A24", pid(OLD), pid(NEW)))
     await assigned(way)
@@ -558,7 +561,7 @@ async def test_two_linked_newborns_are_reviewed_and_stay_two_until_unlinked(way:
     assert (await way.state(OLD), second.state) == (State.READY, State.REVIEW)
     assert "DUP_SUSPECT" in [f["code"] for f in second.findings]
     assert await aliases(way) == {}
-    await way.tell(notice("A08", record_number=NEW, sent=LATEST, changes=HEAVIER))
+    await way.tell(told("A08", record_number=NEW, sent=LATEST, changes=HEAVIER))
     await assigned(way)
     assert await way.state(NEW) is State.REVIEW  # an update does not wave it through
     await way.tell(message("A37", pid(OLD), pid(NEW), sent=LATEST))
@@ -576,8 +579,8 @@ async def test_a_suspicion_ends_with_the_merge_that_settles_it(way: Journey) -> 
 
 
 async def test_linked_babies_that_differ_are_two_births(way: Journey) -> None:
-    await way.tell(notice())
-    await way.tell(notice(record_number=NEW, changes=(("20250311041500+0700|M|", "20250311041500+0700|F|"),)))
+    await way.tell(told())
+    await way.tell(told(record_number=NEW, changes=(("20250311041500+0700|M|", "20250311041500+0700|F|"),)))
     await way.tell(message("A24", pid(OLD), pid(NEW, sex="F")))
     await assigned(way)
     assert (await way.state(OLD), await way.state(NEW)) == (State.READY, State.READY)

@@ -7,6 +7,7 @@ import contextlib
 import datetime as dt
 import json
 import random
+import zlib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -30,19 +31,28 @@ from gateway.store import births, queue
 from gateway.store.database import Database
 from gateway.store.inbox import Inbox
 from gateway.store.queue import Kind, Task
+from gateway.store.schema import Schema
 from tests.simulators.facilities import CLOCK, HOSPITAL, sample
 from tests.simulators.scripted_registry import ScriptedRegistry, certificate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
     import asyncpg
 
     from gateway.store.births import Birth
 
-_STRUCTURES = {"A01": "ADT_A01", "A03": "ADT_A03", "A08": "ADT_A01", "A11": "ADT_A09", "A31": "ADT_A05"}
+_STRUCTURES = {
+    **dict.fromkeys(("A01", "A08", "A13"), "ADT_A01"),
+    **dict.fromkeys(("A28", "A31"), "ADT_A05"),
+    **dict.fromkeys(("A23", "A29"), "ADT_A21"),
+    "A03": "ADT_A03",
+    "A11": "ADT_A09",
+}
 _NUMBERS = iter(range(10**6))
+_NUMBER = "00450121"
+_MOTHER_BORN = dt.date(1995, 3, 12)
 
 
 def notice(
@@ -53,8 +63,12 @@ def notice(
     record_number: str = "00450121",
     changes: Sequence[tuple[str, str]] = (),
     segments: Sequence[str] = (),
+    same_mother: bool = False,
 ) -> bytes:
-    """Return sample 01 as another event, with texts changed; `segments` are the only ones left where any are named."""
+    """Return sample 01 as another event, with texts changed; `segments` are the only ones left where any are named.
+
+    Another record number is another family's baby, unless it is to have the `same_mother`.
+    """
     text = sample("01").decode()
     text = text.replace("20250311093000+0700||ADT^A01^ADT_A01", f"{sent}||ADT^{event}^{_STRUCTURES[event]}")
     text = text.replace("EVN|A01|20250311093000+0700", f"EVN|{event}|{sent}")
@@ -63,6 +77,10 @@ def notice(
     for old, new in changes:
         assert old in text, old
         text = text.replace(old, new)
+    if record_number != _NUMBER and not same_mother:
+        born = _MOTHER_BORN + dt.timedelta(days=1 + zlib.crc32(record_number.encode()) % 3000)
+        text = text.replace("3510165203959001", f"351016{born.day + 40}{born:%m%y}9001")
+        text = text.replace(f"{_MOTHER_BORN:%Y%m%d}", f"{born:%Y%m%d}")
     lines = text.split("\r")
     kept = [line for line in lines if not segments or line[:3] in {"MSH", "EVN", "PID", *segments}]
     return "\r".join(kept).rstrip("\r").encode() + b"\r"
@@ -237,24 +255,39 @@ class Journey:
 
 @asynccontextmanager
 async def journey(
-    dsn: str, directory: Path, *, require_form: bool = False, listener: bool = True, **facility: Any
+    dsn: str,
+    directory: Path,
+    *,
+    require_form: bool = False,
+    listener: bool = True,
+    settings: Mapping[str, Any] | None = None,
+    now: Callable[[], dt.datetime] = lambda: CLOCK,
+    **facility: Any,
 ) -> AsyncIterator[Journey]:
-    """Lend a gateway's parts; nothing runs but the inbox and the hospital's listener."""
+    """Lend a gateway's parts; nothing runs but the inbox and the hospital's listener.
+
+    `settings` are sections of the configuration; its [[facility]] blocks come behind the hospital of the samples.
+    """
     hospital = Hospital()
     server = await asyncio.start_server(hospital.serve, "127.0.0.1", 0)
     hospital.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     profile = {"code": HOSPITAL, "region": "3510", "deliver_to": hospital.address if listener else "", **facility}
-    config = Config.model_validate({"facility": [profile], "registry": {"require_form": require_form}})
+    told = dict(settings or {})
+    others = [{"region": "3510", "deliver_to": profile["deliver_to"], **f} for f in told.pop("facility", [])]
+    rules = {"require_form": require_form} | told.pop("registry", {})
+    config = Config.model_validate({**told, "facility": [profile, *others], "registry": rules})
     registry: ScriptedRegistry = ScriptedRegistry()
     port: RegistryAdapter = registry  # the simulator fills the real port
     keyring = Keyring(directory / "keys")
     keyring.open()
     database = Database(dsn, size=6, timeout_s=10)
     await database.open()
+    schema = Schema()
+    await schema.refresh(database)
     listeners, metrics = ClientPool(), Metrics()
 
     def clock() -> dt.datetime:
-        return CLOCK.astimezone(dt.UTC)
+        return now().astimezone(dt.UTC)
 
     context = Context(
         config=config,
@@ -268,13 +301,14 @@ async def journey(
         clock=clock,
         rng=random.Random(1),
         public_url=lambda: "https://gateway.invalid",
+        schema=schema,
     )
     judge = Judge(
         facilities=context.facilities,
         hospitals=context.hospitals,
         clock=clock,
-        test_messages="accept",
-        require_form=require_form,
+        test_messages=config.gateway.test_messages,
+        require_form=config.registry.require_form,
         segment_limit=config.limits.segments_per_message,
     )
     inbox = Inbox(dsn, observer=metrics, limits=config.limits, timeout_s=10)

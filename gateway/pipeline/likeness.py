@@ -1,0 +1,224 @@
+"""Is a birth told for the second time? It is compared with the other births of its mother (domain A.6, F 1-9, 62).
+
+When it is opened, and whenever something about its identity changes: a part of step 5, and of forms.
+
+Locks: a transaction that holds a birth never waits for a mother or for another birth. Where one of them is taken, it
+gives up (`BirthBusyError`), and begins again with the mothers locked first of all: so nobody waits crosswise, and of
+two notices of one baby that come at the same moment the second one always sees the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import TYPE_CHECKING, Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from gateway.contract.lifecycle import JUDGED, State
+from gateway.errors import ProcotError, StoreUnavailableError
+from gateway.pipeline.rejudge import LIKENESS, doubt, doubt_anew, keys_of, rejudge
+from gateway.store import births, likenesses
+from gateway.store.births import Why
+from gateway.store.likenesses import Pair, Sought, in_order
+from gateway.verify.likeness import Verdict, compare, is_set_told, order_of, own_nik, strongest
+
+if TYPE_CHECKING:
+    import random
+    import uuid
+    from collections.abc import Awaitable, Callable, Collection
+
+    from gateway.contract.record import BirthRecord
+    from gateway.pipeline.context import Context
+    from gateway.store.births import Birth, Keys
+    from gateway.store.database import Connection
+    from gateway.verify.likeness import Likeness
+
+T = TypeVar("T")
+_log = structlog.get_logger()
+# What a new value of makes a birth be compared again. Not the baby's name: it is expected to change (A.6).
+_ABOUT_IDENTITY = (
+    "event", "mother.", "father.nik", "family_card", "facility.letter_number", "child.sex", "child.born_on",
+    "child.born_at", "child.utc_offset", "child.plurality", "child.birth_order", "child.weight_g", "child.nik",
+)  # fmt: skip
+_ATTEMPTS, _PAUSE_S = 8, 0.05
+_WORDS = {
+    Verdict.TWIN: "a sibling of this delivery",
+    Verdict.SUSPECT: "perhaps one baby under two record numbers: a person decides",
+    Verdict.CONFLICT: "contradicts another birth of this mother: a person decides",
+}
+
+
+class BirthBusyError(ProcotError):
+    """Somebody works on another birth of this mother just now; nothing was changed. `mothers`: lock them first."""
+
+    code = "BIRTH_BUSY"
+
+    def __init__(self, mothers: Collection[bytes]) -> None:
+        super().__init__("another birth of this mother is being worked on; this one is tried again at once")
+        self.mothers = frozenset(mothers)
+
+
+async def patiently(attempt: Callable[[frozenset[bytes]], Awaitable[T]], rng: random.Random) -> T:
+    """Run a transaction that may find a birth busy, again with the mothers it names locked at its beginning.
+
+    Raises StoreUnavailableError where somebody is busy with it all the time.
+    """
+    mothers: frozenset[bytes] = frozenset()
+    for number in range(_ATTEMPTS):
+        try:
+            return await attempt(mothers)
+        except BirthBusyError as busy:
+            if busy.mothers <= mothers:
+                await asyncio.sleep(_PAUSE_S * (number + rng.random()))
+            mothers |= busy.mothers
+    raise StoreUnavailableError("another birth of this mother is being worked on; nothing was changed, try again")
+
+
+async def relatives(
+    context: Context, connection: Connection, record: BirthRecord, keys: Keys
+) -> list[tuple[Birth, Likeness]]:
+    """Return the births that have to do with one, locked, each with the verdict on it. Raises BirthBusyError.
+
+    Nothing is compared before the database has the table for it (migration 9).
+    """
+    today = _today(context, record)
+    sought, near = _sought(record, keys, today), _near(context, record)
+    if context.schema_level < likenesses.SINCE or not sought.locks or near is None:
+        return []
+    if not await likenesses.try_lock_mothers(connection, sought.locks):
+        raise BirthBusyError(sought.locks)
+    itself = (record.facility.code, record.child.medical_record.reveal())
+    found: list[Birth] = []
+    for row in await likenesses.candidates(connection, sought, near=near, but=itself):
+        known = births.record_in(row["record"])
+        if compare(record, known, today=today).verdict is not Verdict.NEW:
+            if not await likenesses.lock_free(connection, row["id"]):
+                raise BirthBusyError(sought.locks)
+            found.append(await births.read(connection, row["id"]))
+    orders = [order_of(birth.record) for birth in found] + [order_of(record)]
+    seen = [(b, compare(record, b.record, today=today, complete=_is_told(orders, record, b))) for b in found]
+    return [(birth, likeness) for birth, likeness in seen if likeness.verdict is not Verdict.NEW]
+
+
+def _sought(record: BirthRecord, keys: Keys, today: dt.date) -> Sought:
+    return Sought(keys.mother_key if own_nik(record, today=today) else None, keys.mother_name_key)
+
+
+def _near(context: Context, record: BirthRecord) -> dt.datetime | None:
+    """Return about when a birth was, None where not even the day is known: then there is nothing to compare yet."""
+    child = record.child
+    if child.moment_of_birth is not None or child.born_on is None:
+        return child.moment_of_birth
+    zone = ZoneInfo(context.facility(record.facility.code).time_zone)
+    return dt.datetime.combine(child.born_on, dt.time(12), zone)
+
+
+def _is_told(orders: list[int | None], record: BirthRecord, other: Birth) -> bool:
+    return any(is_set_told(orders, child.plurality) for child in (record.child, other.record.child))
+
+
+def _today(context: Context, record: BirthRecord) -> dt.date:
+    return context.clock().astimezone(ZoneInfo(context.facility(record.facility.code).time_zone)).date()
+
+
+async def keep(
+    context: Context, connection: Connection, birth: Birth, found: list[tuple[Birth, Likeness]], why: Why
+) -> Verdict:
+    """Write down what a birth is to others, and let both sides wait where a person must decide; return the verdict.
+
+    The birth's own findings are set here, its state is not: the caller judges it. Raises BirthBusyError.
+    """
+    if context.schema_level < likenesses.SINCE or (birth.state is State.RECEIVED and not found):
+        return Verdict.NEW  # one that was opened just now has no verdicts yet
+    known = {pair.other(birth.id): pair for pair in await likenesses.of_birth(connection, birth.id)}
+    verdicts = []
+    for other, likeness in found:
+        before = known.pop(other.id, None)
+        if before is not None and before.decision is not None:
+            continue
+        verdicts.append(likeness.verdict)
+        # A withdrawn birth was nobody's double meanwhile: told again, it is one anew.
+        same = before is not None and (before.verdict, before.rule) == (likeness.verdict.value, likeness.rule)
+        if not same or birth.state is State.CANCELLED:
+            await _tell(context, connection, (birth, other), likeness, why)
+    for pair in known.values():
+        if pair.decision is None:
+            await _take_back(context, connection, birth, pair, why)
+    await doubt(connection, birth, reopening=_reopening(birth))
+    return strongest(verdicts)
+
+
+async def _tell(
+    context: Context, connection: Connection, pair: tuple[Birth, Birth], likeness: Likeness, why: Why
+) -> None:
+    birth, other = pair
+    earlier, later = in_order(birth, other)
+    told = likeness.as_dict()
+    await likenesses.keep(
+        connection,
+        Pair.of(earlier.id, later.id, told, owner=_owner(pair, likeness), message_id=why.message_id),
+    )
+    context.metrics.likenesses.labels(likeness.verdict.value).inc()
+    words = _WORDS[likeness.verdict]
+    await births.note(connection, birth, _why(why, words, told, other.id))
+    if likeness.verdict is Verdict.TWIN:
+        await doubt_anew(context, connection, other, _why(why, words, told, birth.id))
+        return
+    gone = other.submitted > 0
+    words += "; this one is at the registry, or registered, and stays" if gone else ""
+    await doubt_anew(context, connection, other, _why(why, words, told, birth.id), reopening=_reopening(birth))
+    _log.warning(
+        "birth.suspected",
+        birth_id=str(birth.id),
+        facility=birth.facility,
+        state=other.state.value,
+        code=f"{likeness.verdict.value}:{likeness.rule}",
+    )
+
+
+def _reopening(birth: Birth) -> uuid.UUID | None:
+    return birth.id if birth.state is State.CANCELLED else None
+
+
+def _why(why: Why, words: str, told: dict[str, Any], other: uuid.UUID) -> Why:
+    return Why("gateway", "likeness", words, why.message_id, {"with": str(other), **told})
+
+
+def _owner(pair: tuple[Birth, Birth], likeness: Likeness) -> uuid.UUID | None:
+    return pair[likeness.owner].id if likeness.owner >= 0 else None
+
+
+async def _take_back(context: Context, connection: Connection, birth: Birth, pair: Pair, why: Why) -> None:
+    """Forget a verdict that what is told now does not bear out any more, and let the other side go on."""
+    other_id = pair.other(birth.id)
+    if not await likenesses.lock_free(connection, other_id):
+        keys = keys_of(context, birth.record)
+        raise BirthBusyError(_sought(birth.record, keys, _today(context, birth.record)).locks)
+    await likenesses.forget(connection, pair)
+    detail = {"verdict": Verdict.NEW.value, "was": pair.verdict}
+    words = "what was told since shows another birth"
+    await births.note(connection, birth, _why(why, words, detail, other_id))
+    other = await births.read(connection, other_id)
+    await doubt_anew(context, connection, other, _why(why, words, detail, birth.id))
+
+
+async def look_at_united(context: Context, connection: Connection, birth: Birth, why: Why) -> None:
+    """Compare a birth that took over what another one knew, and let it wait where that shows a third one."""
+    before = [f for f in birth.findings if f.get("by") == LIKENESS]
+    await look_again(context, connection, birth, ("mother.",), why)
+    after = [f for f in birth.findings if f.get("by") == LIKENESS]
+    if before != after and birth.state in JUDGED | {State.SEALED, State.AWAIT_OFFICE}:
+        await rejudge(context, connection, birth, why)
+
+
+async def look_again(
+    context: Context, connection: Connection, birth: Birth, changed: Collection[str], why: Why
+) -> Verdict:
+    """Compare a birth again where something about its identity changed, or it was told anew. Raises BirthBusyError."""
+    anew = birth.state is State.CANCELLED
+    if birth.state is State.MERGED or not (anew or any(path.startswith(_ABOUT_IDENTITY) for path in changed)):
+        return Verdict.NEW
+    found = await relatives(context, connection, birth.record, keys_of(context, birth.record))
+    return await keep(context, connection, birth, found, why)
