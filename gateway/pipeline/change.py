@@ -9,24 +9,35 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import structlog
+
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, MOVES, State
 from gateway.contract.precedence import Source, keep_stronger
-from gateway.contract.record import BirthRecord, PluralityKind
+from gateway.contract.record import BirthRecord, Event, PluralityKind
 from gateway.contract.registered import as_registered, differing
 from gateway.contract.revision import changed_paths, leaves_of, legal_changes
-from gateway.pipeline.rejudge import go, keys_of, rejudge, would_be
+from gateway.hl7.location import Location
+from gateway.pipeline import likeness
+from gateway.pipeline.draft import places
+from gateway.pipeline.rejudge import MESSAGE, go, keys_of, rejudge, would_be
 from gateway.store import acts, births, submissions
 from gateway.store.births import Why
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Sequence
 
     from gateway.contract.ports import Draft
-    from gateway.pipeline.context import Context
+    from gateway.pipeline.context import Context, Rules
     from gateway.store.births import Birth
     from gateway.store.database import Connection
     from gateway.store.messages import Kept
+
+
+_log = structlog.get_logger()
+# What makes a parent another person, or the same one known better.
+_WHO = ("name", "nik", "travel_document", "citizenship")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +47,7 @@ class Told:
     kept: Kept
     draft: Draft
     certified: bool = False
+    late: str = ""  # why it does not count whole: newer ones came before it
 
     @property
     def why(self) -> Why:
@@ -68,11 +80,17 @@ def may_not_vanish(birth: Birth) -> bool:
 
 
 async def apply(
-    context: Context, connection: Connection, birth: Birth, record: BirthRecord, told: Told, *, dated: bool = True
+    context: Context,
+    connection: Connection,
+    birth: Birth,
+    record: BirthRecord,
+    told: Told,
+    *,
+    dated: bool = True,
 ) -> bool:
     """Let a birth have this record; False (and nothing done) where it must wait for the registry's answer.
 
-    `dated`: later messages that were written earlier are not applied after it.
+    `dated`: what was written earlier comes late from now on (gateway.pipeline.late).
     """
     record, stayed = keep_stronger(birth.record, record, by=Source.HL7)
     if stayed:  # a form or an officer had said otherwise
@@ -82,21 +100,70 @@ async def apply(
         record = await _as_issued(connection, birth, record)
     changed = changed_paths(birth.record, record)
     legal = legal_changes(changed)
-    if legal and not told.certified and not await _may_change(context, connection, birth, record, told):
+    # After issue a person decides in any case, and may ask for the correction of what was let pass before.
+    accepted = birth.accepted if told.certified else _still_accepted(birth, changed)
+    becomes = replace(birth, record=record, accepted=accepted)
+    if legal and not told.certified and not await _may_change(context, connection, birth, becomes, told):
         return False
-    if dated and told.at:
+    if accepted != birth.accepted:
+        await births.set_accepted(connection, birth, accepted)
+    if dated and told.at and not told.older_than(birth.told_at):
         await births.set_told_at(connection, birth, told.at)
     if changed or birth.state is State.CANCELLED:
-        why = Why("hospital", "assign", told.kept.event, told.kept.id, {"changed": list(changed)})
+        event = f"{told.kept.event}: {told.late}" if told.late else told.kept.event
+        why = Why("hospital", "assign", event, told.kept.id, {"changed": list(changed)})
         await births.revise(connection, birth, record, keys=keys_of(context, record), changed=changed, why=why)
+        await likeness.look_again(context, connection, birth, changed, why)
         await _join_twins(context, connection, birth)
+        if "child.died_at" in changed:
+            await _tell_death(connection, birth)
         await _after_revision(context, connection, birth, (why, told, bool(legal)))
+    elif not told.certified and not registry_has_it(birth) and _doubts_change(birth, told.draft):
+        why = because(told.why, "the values stay, what was doubtful about them does not")
+        await rejudge(context, connection, birth, why, told=told.draft)
     else:
-        await births.note(connection, birth, because(told.why, "told again: nothing new"))
+        await births.note(connection, birth, because(told.why, told.late or "told again: nothing new"))
     return True
 
 
-async def _may_change(context: Context, connection: Connection, birth: Birth, record: BirthRecord, told: Told) -> bool:
+def about_field(place: Location) -> tuple[str, int]:
+    """Return what a finding is about, as a later message may speak of it: the field, wherever it stands there."""
+    return place.segment, place.field
+
+
+def _doubts_change(birth: Birth, draft: Draft) -> bool:
+    """Tell whether a message that changes no value takes back what an earlier one had shown, or shows more.
+
+    A final result may be the preliminary one (F 81), and the same mother may come with another beside her (F 45).
+    """
+    fields = {about_field(place) for place in draft.places.values()}
+    before = {f["code"]: f["place"] for f in birth.findings if f.get("by") == MESSAGE}
+    kept = {code for code, place in before.items() if not place or about_field(Location.parse(place)) not in fields}
+    return kept | {finding.code for finding in draft.findings} != before.keys()
+
+
+def _still_accepted(birth: Birth, changed: Sequence[str]) -> frozenset[str]:
+    """Return the findings a person took responsibility for, without those whose matter is another now.
+
+    Who let a foreign father pass did not let pass another one: with other values the same finding asks anew.
+    """
+    places = {path: Location.parse(place) for path, place in birth.record.provenance.items() if path in changed}
+    fields = {(place.segment, place.sequence, place.field) for place in places.values()}
+    lapsed = {role.upper() for role in ("mother", "father") if any(f"{role}.{part}" in changed for part in _WHO)}
+    stands = {f["code"]: f["place"] for f in birth.findings}
+    return frozenset(
+        code
+        for code in birth.accepted
+        if code.partition("_")[0] not in lapsed and not (stands.get(code) and _exact(stands[code]) in fields)
+    )
+
+
+def _exact(place: str) -> tuple[str, int, int]:
+    parsed = Location.parse(place)
+    return parsed.segment, parsed.sequence, parsed.field
+
+
+async def _may_change(context: Context, connection: Connection, birth: Birth, becomes: Birth, told: Told) -> bool:
     """Whether what the akta will say may change now: not while the registry has it, unless it can be amended there.
 
     Amended is what the office works on, takes changes of, and was not asked to withdraw; and only by a record in which
@@ -110,7 +177,7 @@ async def _may_change(context: Context, connection: Connection, birth: Birth, re
         return False
     if birth.at_registry != birth.submitted or not context.registry.amends:
         return False
-    return would_be(context, replace(birth, record=record), told=told.draft) is State.READY
+    return would_be(context, becomes, told=told.draft) is State.READY
 
 
 async def _as_issued(connection: Connection, birth: Birth, record: BirthRecord) -> BirthRecord:
@@ -140,6 +207,17 @@ async def _after_revision(
         await rejudge(context, connection, birth, why, told=await _weighed(connection, birth, told.draft))
 
 
+async def _tell_death(connection: Connection, birth: Birth) -> None:
+    """Tell of a child that died after its birth, whatever the registry has: its death is a report of its own (F 77)."""
+    died = Finding("CHILD_DIED", places(birth.record).get("child.died_at"))
+    kept = [f for f in birth.findings if f["code"] != died.code]
+    if birth.record.event is Event.STILLBIRTH or not birth.record.child.died_at:
+        await births.set_findings(connection, birth, kept)
+        return
+    await births.set_findings(connection, birth, [*kept, died.as_dict()])
+    _log.warning("birth.child_died", birth_id=str(birth.id), facility=birth.facility, state=birth.state.value)
+
+
 async def _weighed(connection: Connection, birth: Birth, draft: Draft) -> Draft:
     """Add that a person must decide where a person had cancelled; what a hospital withdrew it may tell again (F 22)."""
     if birth.state is not State.CANCELLED:
@@ -149,7 +227,7 @@ async def _weighed(connection: Connection, birth: Birth, draft: Draft) -> Draft:
     return replace(draft, findings=(*draft.findings, Finding("REOPENED_AFTER_CANCEL")))
 
 
-async def review(context: Context, connection: Connection, birth: Birth, state: State, why: Why) -> None:
+async def review(context: Rules, connection: Connection, birth: Birth, state: State, why: Why) -> None:
     """Lay a certified birth before an officer; one whose state has no such move (issued unasked) gets an event."""
     if state in MOVES[birth.state]:
         await go(context, connection, birth, state, why)
