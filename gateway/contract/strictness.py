@@ -38,6 +38,8 @@ EVERYWHERE = "*"
 
 _PLACE = re.compile(r"([A-Z][A-Z0-9]{2})(?:-([1-9]\d{0,2})(?:\.([1-9]\d{0,2}))?)?", re.ASCII)
 _MOST_CHANGES = 200
+# Two words for one thing: whoever loosens the first means the second, which would go on stopping the message.
+_KIN = {"required": "demanded", "required-segment": "demanded-segment"}
 _SEGMENT, _FIELD, _COMPONENT = 1, 2, 3
 
 
@@ -130,13 +132,22 @@ def _exists(version: str, segment: str, field: str | None, component: str | None
 
 
 def _check_fixed(said: str, change: Change) -> None:
-    """Refuse to loosen what would lose a record number. Wide changes pass it by, unless nothing else is left."""
+    """Refuse to loosen what would lose a record number. Only "*" passes it by: it is about the rest."""
+    if change.place == EVERYWHERE:
+        return
     fixed, free = _places(change.check)
-    hit = sorted(p for p in fixed if is_within(p, change.place) or is_within(change.place, p))
-    if change.place not in ("", EVERYWHERE) and hit:
+    if not change.place and fixed:
+        if not free:
+            raise ValueError(f"{said}: cannot be loosened anywhere: a birth's record number would be lost")
+        instead = " or ".join(f"{place}.{change.check}" for place in sorted(free))
+        raise ValueError(
+            f"{said}: {', '.join(sorted(fixed))} cannot be loosened: a birth's record number would be lost; "
+            f"write {instead}"
+        )
+    hit = sorted(p for p in fixed if is_within(p, change.place) or is_within(change.place, p)) if change.place else []
+    hit += sorted(p for p in _places(_KIN.get(change.check, change.check))[0] - fixed if change.place == p)
+    if hit:
         raise ValueError(f"{said}: {', '.join(hit)} cannot be loosened: a birth's record number would be lost")
-    if not change.place and fixed and not free:
-        raise ValueError(f"{said}: cannot be loosened anywhere: a birth's record number would be lost")
 
 
 @cache

@@ -39,8 +39,10 @@ KINDS: dict[str, str] = {
     "REGISTRY_UNKNOWN": "we sent it, the registry does not know it: ask the office, then retry (queue retry)",
     "REGISTRY_AHEAD": "the registry has a case or revision that our journal has not (restore): compare with the office",
     "REGISTRY_BEHIND": "we have a certificate, the registry says that the case is open: ask the office",
+    "CERTIFICATE_UNKNOWN": "we have a certificate, the registry does not know the case at all: call the office",
     "CERTIFICATE_DIFFERS": "the registry names another certificate than ours: call the office at once",
     "CERTIFICATE_TAKEN_BACK": "the registry took the certificate back; the hospital still has it: call the office",
+    "CERTIFICATE_STANDS": "we hold the certificate to be revoked, the registry says that it is valid: call the office",
     "ANSWER_UNREADABLE": "the registry's answer about this case is off its contract: call the office",
     "HOSPITAL_NOT_TOLD": "the hospital has not acknowledged its certificate: look at its listener (queue incidents)",
     "HOSPITAL_REFUSED": "the hospital's system refused the certificate: mend it and retry, or tell it and discard",
@@ -187,28 +189,41 @@ def _may_learn(birth: Birth, outcome: Outcome) -> bool:
     return outcome.revision == birth.submitted and (birth.state in IN_FLIGHT or asked_for_data(birth))
 
 
-_OPEN = (RegistryStatus.UNKNOWN, RegistryStatus.IN_PROCESS, RegistryStatus.NEEDS_DATA)
+_OPEN = (RegistryStatus.IN_PROCESS, RegistryStatus.NEEDS_DATA)
 _ON_ITS_WAY = (State.READY.value, State.SEALED.value, State.SUBMITTED.value)  # asked about by its own step
 
 
 def difference(known: Known, outcome: Outcome) -> str | None:
     """Return what does not agree between our journal and the registry, None where all does."""
-    status, certificate = outcome.status, outcome.certificate
+    status = outcome.status
     if outcome.revision > max(known.revision, known.submitted):
         return "REGISTRY_AHEAD"
     if known.number is not None:
-        if certificate is not None:
-            same = (known.number, known.child_nik, known.sha256) == (
-                certificate.number, certificate.child_nik.reveal(), certificate.sha256,
-            )  # fmt: skip
-            return None if same else "CERTIFICATE_DIFFERS"
-        return "REGISTRY_BEHIND" if status in _OPEN else "CERTIFICATE_TAKEN_BACK"
+        return _about_certificate(known, outcome)
     if not known.submitted:
         found = status is not RegistryStatus.UNKNOWN and known.state not in _ON_ITS_WAY
         return "REGISTRY_AHEAD" if found else None
     if status is RegistryStatus.UNKNOWN and known.state not in _ON_ITS_WAY and known.state != State.CANCELLED.value:
         return "REGISTRY_UNKNOWN"
     return None
+
+
+def _about_certificate(known: Known, outcome: Outcome) -> str | None:
+    """Compare a certificate that we have. A cancelled birth with one was revoked: by us, or by a person's word."""
+    status, certificate = outcome.status, outcome.certificate
+    if certificate is not None:
+        same = (known.number, known.child_nik, known.sha256) == (
+            certificate.number, certificate.child_nik.reveal(), certificate.sha256,
+        )  # fmt: skip
+        if same and known.state == State.CANCELLED.value:
+            return "CERTIFICATE_STANDS"
+        return None if same else "CERTIFICATE_DIFFERS"
+    if status is RegistryStatus.UNKNOWN:
+        return "CERTIFICATE_UNKNOWN"
+    if status in _OPEN:
+        return "REGISTRY_BEHIND"
+    agreed = status is RegistryStatus.WITHDRAWN and known.state == State.CANCELLED.value
+    return None if agreed else "CERTIFICATE_TAKEN_BACK"
 
 
 async def _lay(context: Context, report: Report, found: Difference) -> None:

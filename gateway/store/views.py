@@ -6,11 +6,12 @@ import base64
 import binascii
 import datetime as dt
 import json
+import re
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gateway.contract.lifecycle import JUDGED
+from gateway.contract.lifecycle import FINAL, JUDGED, State
 from gateway.contract.missing import described
 
 if TYPE_CHECKING:
@@ -23,11 +24,35 @@ SELECT b.id, b.facility, b.medical_record, b.state, b.revision, b.deadline, b.fi
        b.updated_at, b.twin_group, b.wait_until, b.overdue_since, b.office, b.way, b.missing, b.priority, b.leaves_at,
        b.restricted, l.note,
        c.number, c.child_nik, c.family_card, c.issued_at, c.sha256
-FROM births b LEFT JOIN certificates c ON c.birth_id = b.id LEFT JOIN leases l ON l.birth_id = b.id
+FROM {births} b LEFT JOIN certificates c ON c.birth_id = b.id LEFT JOIN leases l ON l.birth_id = b.id
 """
 
 
+_PLACEHOLDER = re.compile(r"\?")
 _LACKING = sorted(state.value for state in JUDGED)  # further on nothing is missing any more
+# What a birth is searched by, each answered by an index (docs/search.md).
+# Births that wait for people; the partial indexes of migration 0012 hold these alone.
+WAITING = sorted(state.value for state in JUDGED - {State.READY})
+_UNFINISHED = sorted(state.value for state in set(State) - FINAL)
+# Planned for the values asked for, each time: a plan for any value would be wrong for the rare ones (docs/search.md).
+AS_ASKED = "SET LOCAL plan_cache_mode = force_custom_plan"
+_BY_CONTROL_ID = "b.id IN (SELECT birth_id FROM messages WHERE control_id = ?)"
+_BY_CHILD = "b.id IN (SELECT birth_id FROM certificates WHERE child_nik = ?)"
+_BY_CERTIFICATE = """b.id IN (SELECT birth_id FROM certificates WHERE number = ?
+                         UNION ALL SELECT birth_id FROM earlier_certificates WHERE number = ?)"""
+# Every word asked for is one of hers, in any revision: who was corrected since is found by the old name too.
+_BY_MOTHER_BORN = "b.id IN (SELECT birth_id FROM revisions WHERE record #>> '{mother,born_on}' = ?)"
+_BY_MOTHER_NAME = """b.id IN (SELECT birth_id FROM revisions WHERE record #>> '{mother,born_on}' = ?
+                         AND string_to_array(upper(record #>> '{mother,name}'), ' ') @> ?::text[])"""
+# The key of a birth is facility and number: the facilities are few, and are had by one step of the index each.
+_BY_NUMBER = """(b.facility, b.medical_record) IN (
+    WITH RECURSIVE known (code) AS (
+        (SELECT facility FROM births ORDER BY facility LIMIT 1)
+        UNION ALL
+        SELECT (SELECT facility FROM births WHERE facility > code ORDER BY facility LIMIT 1) FROM known
+        WHERE code IS NOT NULL)
+    SELECT code, ? FROM known WHERE code IS NOT NULL
+    UNION ALL SELECT a.facility, a.new FROM known JOIN aliases a ON a.facility = code AND a.old = ?)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +60,9 @@ class Filter:
     """Which births; a None means any. `scope`, `office_scope` and `restricted` are the reader's, not a wish.
 
     `missing` is a key of contract.missing, `before` a deadline, `urgency` the last priority; `urgent` orders the list,
-    the most urgent first.
+    the most urgent first. `mother_key` and `mother_name_key` are keyed hashes; `mother_name` goes with
+    `mother_born_on`. A record
+    number that was given up (A40, A47) finds the birth it became.
     """
 
     facility: str | None = None
@@ -51,6 +78,12 @@ class Filter:
     urgency: int | None = None
     urgent: bool = False
     restricted: bool = False
+    mother_key: bytes | None = None
+    mother_name_key: bytes | None = None
+    mother_name: str | None = None
+    mother_born_on: dt.date | None = None
+    child_nik: str | None = None
+    certificate: str | None = None
 
 
 async def births(
@@ -60,45 +93,84 @@ async def births(
 
     Raises ValueError for a foreign cursor.
     """
-    order = _URGENT if wanted.urgent else _OLDEST
-    rows = await database.fetch(
-        _VIEW  # noqa: S608 - constant text; every value is an argument
-        + """
-        WHERE ($1::text IS NULL OR b.facility = $1) AND ($2::text IS NULL OR b.medical_record = $2)
-          AND ($3::text IS NULL OR b.state = $3) AND ($4::timestamptz IS NULL OR b.updated_at >= $4)
-          AND ($5::text IS NULL OR b.facility = $5)
-          AND ($6::text IS NULL OR b.id IN (SELECT birth_id FROM messages WHERE control_id = $6))
-          AND ($7::text IS NULL OR b.office = $7) AND ($8::text IS NULL OR b.office = $8)
-          AND ($9::text IS NULL OR (b.missing @> ARRAY[$9] AND b.state = ANY($13)))
-          AND ($10::date IS NULL OR b.deadline <= $10)
-          AND ($11 OR b.restricted IS NULL) AND ($14::int IS NULL OR b.priority <= $14)
-        """
-        + order.sql,
-        wanted.facility,
-        wanted.medical_record,
-        wanted.state,
-        wanted.since,
-        wanted.scope,
-        wanted.control_id,
-        wanted.office,
-        wanted.office_scope,
-        wanted.missing,
-        wanted.before,
-        wanted.restricted,
-        limit + 1,
-        _LACKING,
-        wanted.urgency,
-        *_read_cursor(cursor, order),
-    )
+    order = URGENT if wanted.urgent else OLDEST
+    sql, arguments = statement(wanted, order, cursor=cursor, limit=limit)
+    async with database.transaction() as connection:
+        await connection.execute(AS_ASKED)
+        rows = await connection.fetch(sql, *arguments)
     more = len(rows) > limit
     items = rows[:limit]
     last = items[-1] if items else None
     return [view(r) for r in items], _cursor(last, order) if more and last is not None else None
 
 
+def statement(wanted: Filter, order: Order, *, cursor: str | None, limit: int) -> tuple[str, list[Any]]:
+    """Return the statement of one page and its arguments. Raises ValueError for a foreign cursor.
+
+    It holds only what was asked for: an `$1 IS NULL OR …` would hide every index from a plan that is used again.
+    """
+    conditions, arguments = _conditions(wanted)
+    if place := _read_cursor(cursor, order):
+        arguments += place
+        first = len(arguments) - len(place) + 1
+        conditions.append(order.after(first))
+    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+    arguments.append(limit + 1)
+    # The page first, and what belongs to its rows after it: a list that is sorted joins fifty rows, not fifty thousand.
+    page = f"(SELECT b.* FROM births b {where}ORDER BY {order.columns} LIMIT ${len(arguments)})"  # noqa: S608 - as above
+    return f"{_VIEW.format(births=page)}ORDER BY {order.columns}", arguments
+
+
+def _conditions(wanted: Filter) -> tuple[list[str], list[Any]]:
+    """Return what narrows the list, as SQL over arguments that are numbered from 1."""
+    asked: list[tuple[str, tuple[Any, ...]]] = [
+        ("b.facility = ?", (wanted.facility,)),
+        ("b.facility = ?", (wanted.scope,)),
+        ("b.state = ?", (wanted.state,)),
+        ("b.updated_at >= ?", (wanted.since,)),
+        (_BY_NUMBER, (wanted.medical_record, wanted.medical_record)),
+        (_BY_CONTROL_ID, (wanted.control_id,)),
+        ("b.office = ?", (wanted.office,)),
+        ("b.office = ?", (wanted.office_scope,)),
+        ("b.missing @> ARRAY[?]", (wanted.missing,)),
+        ("b.state = ANY(?)", (_states(wanted),)),
+        ("b.deadline <= ?", (wanted.before,)),
+        ("b.priority <= ?", (wanted.urgency,)),
+        ("b.mother_key = ?", (wanted.mother_key,)),
+        ("b.mother_name_key = ?", (wanted.mother_name_key,)),
+        (_BY_MOTHER_NAME if wanted.mother_name else _BY_MOTHER_BORN, _of_mother(wanted)),
+        (_BY_CHILD, (wanted.child_nik,)),
+        (_BY_CERTIFICATE, (wanted.certificate, wanted.certificate)),
+    ]
+    conditions = [] if wanted.restricted else ["b.restricted IS NULL"]
+    arguments: list[Any] = []
+    for sql, values in asked:
+        if values[0] is None:
+            continue
+        numbers = iter(range(len(arguments) + 1, len(arguments) + len(values) + 1))
+        conditions.append(_PLACEHOLDER.sub(lambda _, n=numbers: f"${next(n)}", sql))  # type: ignore[misc]
+        arguments += values
+    return conditions, arguments
+
+
+def _states(wanted: Filter) -> list[str] | None:
+    """Return the states that a wish implies: who lacks something waits, and nothing finished is urgent."""
+    if wanted.missing is not None:
+        return WAITING
+    return _UNFINISHED if wanted.urgent and wanted.state is None else None
+
+
+def _of_mother(wanted: Filter) -> tuple[Any, ...]:
+    if wanted.mother_born_on is None:
+        return (None,)
+    words = wanted.mother_name.upper().split() if wanted.mother_name else ()
+    born = wanted.mother_born_on.isoformat()
+    return (born, words) if words else (born,)
+
+
 async def birth(database: Database, birth_id: uuid.UUID) -> dict[str, Any] | None:
     """Return one birth's view, None where there is none."""
-    row = await database.fetchrow(_VIEW + " WHERE b.id = $1", birth_id)
+    row = await database.fetchrow(_VIEW.format(births="births") + " WHERE b.id = $1", birth_id)
     return view(row) if row else None
 
 
@@ -168,34 +240,39 @@ def _time(at: dt.datetime) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Order:
-    """An order of the list: its SQL, and the columns its cursor holds, each with how it is read back."""
+class Order:
+    """An order of the list: its columns in SQL, and what its cursor holds of a row, with the types of that."""
 
     name: str
-    sql: str
-    columns: tuple[str, ...]
+    terms: tuple[str, ...]
+    keys: tuple[str, ...]
+    types: tuple[str, ...]
+
+    @property
+    def columns(self) -> str:
+        """The columns, the most significant first."""
+        return ", ".join(self.terms)
+
+    def after(self, first: int) -> str:
+        """Return the condition of what comes after a cursor, whose values are the arguments from `first` on."""
+        places = [
+            f"coalesce(${n}::{kind}, 'infinity')" if term.startswith("coalesce(") else f"${n}::{kind}"
+            for n, (term, kind) in enumerate(zip(self.terms, self.types, strict=True), first)
+        ]
+        return f"({self.columns}) > ({', '.join(places)})"
 
 
-_OLDEST = _Order(
-    "oldest",
-    """  AND ($15::timestamptz IS NULL OR (b.updated_at, b.id) > ($15, $16::uuid))
-        ORDER BY b.updated_at, b.id LIMIT $12""",
-    ("updated_at", "id"),
-)
-_URGENT = _Order(
+OLDEST = Order("oldest", ("b.updated_at", "b.id"), ("updated_at", "id"), ("timestamptz", "uuid"))
+URGENT = Order(
     "urgent",
-    """  AND ($15::int IS NULL OR (b.priority, coalesce(b.leaves_at, 'infinity'), coalesce(b.deadline, 'infinity'),
-                                  b.received_at, b.id)
-                                 > ($15, coalesce($16::timestamptz, 'infinity'), coalesce($17::date, 'infinity'),
-                                    $18::timestamptz, $19::uuid))
-        ORDER BY b.priority, coalesce(b.leaves_at, 'infinity'), coalesce(b.deadline, 'infinity'), b.received_at, b.id
-        LIMIT $12""",
+    ("b.priority", "coalesce(b.leaves_at, 'infinity')", "coalesce(b.deadline, 'infinity')", "b.received_at", "b.id"),
     ("priority", "leaves_at", "deadline", "received_at", "id"),
+    ("int", "timestamptz", "date", "timestamptz", "uuid"),
 )
 
 
-def _cursor(row: asyncpg.Record, order: _Order) -> str:
-    values = [_plain(row[name]) for name in order.columns]
+def _cursor(row: asyncpg.Record, order: Order) -> str:
+    values = [_plain(row[name]) for name in order.keys]
     return base64.urlsafe_b64encode(json.dumps([order.name, *values]).encode()).decode()
 
 
@@ -205,13 +282,13 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - a column of a cursor
     return str(value) if isinstance(value, uuid.UUID) else value
 
 
-def _read_cursor(cursor: str | None, order: _Order) -> list[Any]:
+def _read_cursor(cursor: str | None, order: Order) -> list[Any]:
     if not cursor:
-        return [None] * len(order.columns)
+        return []
     try:
         name, *values = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        columns = order.columns if name == order.name else ()
-        return [_column(column, value) for column, value in zip(columns, values, strict=True)]
+        keys = order.keys if name == order.name else ()  # a place in one order is none in another
+        return [_column(column, value) for column, value in zip(keys, values, strict=True)]
     except (ValueError, TypeError, AttributeError, binascii.Error) as error:
         raise ValueError("the cursor is not one of ours; take it from `next` of the page before") from error
 

@@ -13,9 +13,10 @@ import pytest_asyncio
 from gateway.config import Reconcile
 from gateway.contract.lifecycle import State
 from gateway.contract.masked import Nik
-from gateway.contract.ports import Outcome, RegistryStatus
+from gateway.contract.ports import ActKind, Outcome, RegistryStatus
 from gateway.errors import RegistryProtocolError, RegistryUnavailableError
 from gateway.pipeline.reconcile import KINDS, Report, difference, reconcile
+from gateway.store import acts
 from gateway.store import reconcile as store
 from gateway.store.queue import Kind
 from gateway.store.reconcile import Known
@@ -128,6 +129,20 @@ async def test_a_certificate_taken_back_is_for_an_officer_and_a_case(way: Journe
     assert kinds(await compared(way)) == ["CERTIFICATE_TAKEN_BACK"]
 
 
+async def test_a_revocation_that_we_asked_for_and_the_registry_granted_is_no_difference(way: Journey) -> None:
+    await delivered(way)
+    birth = await way.birth()
+    async with way.database.transaction() as connection:
+        await acts.ask(
+            connection, birth.id, ActKind.REVOKE, revision=birth.submitted, actor="operator:x", reason="a test"
+        )
+    await registry_says(way, RegistryStatus.WITHDRAWN)
+    assert (await compared(way)).caught_up == 1
+    assert await way.state() is State.CANCELLED
+    report = await compared(way)
+    assert (report.agree, kinds(report)) == (1, [])
+
+
 async def test_a_case_the_registry_does_not_know_is_a_case_for_us(way: Journey) -> None:
     await way.reach(State.IN_PROCESS)
     way.registry.cases.clear()
@@ -230,9 +245,14 @@ HAS = replace(
         (HAS, RegistryStatus.ISSUED, 1, certificate(), None),
         (HAS, RegistryStatus.ISSUED, 1, certificate(child_nik=Nik("3510161103259002")), "CERTIFICATE_DIFFERS"),
         (HAS, RegistryStatus.ISSUED, 1, certificate(sha256=hashlib.sha256(b"x").hexdigest()), "CERTIFICATE_DIFFERS"),
-        (HAS, RegistryStatus.UNKNOWN, 1, None, "REGISTRY_BEHIND"),
+        (HAS, RegistryStatus.UNKNOWN, 1, None, "CERTIFICATE_UNKNOWN"),
         (HAS, RegistryStatus.NEEDS_DATA, 1, None, "REGISTRY_BEHIND"),
         (HAS, RegistryStatus.REFUSED, 1, None, "CERTIFICATE_TAKEN_BACK"),
+        (HAS, RegistryStatus.WITHDRAWN, 1, None, "CERTIFICATE_TAKEN_BACK"),
+        (replace(HAS, state="REVOCATION_REVIEW"), RegistryStatus.WITHDRAWN, 1, None, "CERTIFICATE_TAKEN_BACK"),
+        (replace(HAS, state="CANCELLED"), RegistryStatus.WITHDRAWN, 1, None, None),
+        (replace(HAS, state="CANCELLED"), RegistryStatus.REFUSED, 1, None, "CERTIFICATE_TAKEN_BACK"),
+        (replace(HAS, state="CANCELLED"), RegistryStatus.ISSUED, 1, certificate(), "CERTIFICATE_STANDS"),
     ],
 )
 def test_what_differs(known: Known, status: RegistryStatus, revision: int, issued: Any, kind: str | None) -> None:

@@ -140,8 +140,8 @@ def test_the_verdict_of_a_facility_follows_its_policy_and_of_no_other() -> None:
 
 WITHOUT_NUMBER = with_field("PID", 3, "")
 MERGE = LOAD.replace("ADT^A01^ADT_A01", "ADT^A40^ADT_A39")
-LOOSE = {check: "ignore" for check in CHECKS if check not in ("single-segment", "demanded-segment", "order", "length",
-                                                             "extra-subcomponents")}  # fmt: skip
+FIXED = ("single-segment", "demanded-segment", "required-segment", "order", "length", "extra-subcomponents", "demanded")
+LOOSE = {check: "ignore" for check in CHECKS if check not in FIXED}
 EVERYWHERE_LOOSE = {f"*.{check}": "ignore" for check in CHECKS if check not in ("demanded", "demanded-segment")}
 
 
@@ -206,6 +206,10 @@ def test_an_old_number_before_its_patient_is_an_error() -> None:
         ('"*.demanded" = "error"', "name a field before it"),
         ('"PID-3.demanded" = "ignore"', "PID-3 cannot be loosened: a birth's record number would be lost"),
         ('"PID-3.demanded" = "warning"', "cannot be loosened"),
+        ('"PID-3.required" = "ignore"', "PID-3 cannot be loosened"),
+        ('"MRG-1.required" = "warning"', "MRG-1 cannot be loosened"),
+        ('demanded = "ignore"', "MRG-1, PID-3 cannot be loosened: .*; write PID-7.demanded"),
+        ('required-segment = "warning"', "MRG, PID cannot be loosened: .*; write EVN.required-segment or PV1"),
         ('"PID.single-segment" = "ignore"', "PID cannot be loosened"),
         ('"PID-3.1.extra-subcomponents" = "ignore"', "cannot be loosened"),
         ('"PID.length" = "ignore"', "PID-3 cannot be loosened"),

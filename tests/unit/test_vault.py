@@ -96,8 +96,24 @@ def test_every_cut_and_every_changed_byte_is_noticed() -> None:
 def test_a_file_that_lost_its_last_chunk_is_not_taken_for_whole() -> None:
     to = Passphrase("a long passphrase")
     data = sealed([b"x" * (2 * CHUNK + 10)], to)
-    with pytest.raises(SignatureError, match="cut short or changed"):
+    with pytest.raises(SignatureError, match="cut short"):
         opened(data[: -(10 + 16 + 4)], to)
+
+
+def test_a_file_that_was_cut_anywhere_is_not_blamed_on_the_passphrase() -> None:
+    to = Passphrase("a long passphrase")
+    for data in (sealed([b"births" * 20], to), sealed([bytes(2 * CHUNK + 10)], to)):
+        head = data.index(b"\n", len(vault.MAGIC)) + 1
+        ends = {0, 3, len(vault.MAGIC), head - 1, head, head + 2, head + 4, head + 10, len(data) // 2, len(data) - 1}
+        for end in ends | {min(head + 4 + CHUNK + 16, len(data) - 1)}:  # between two chunks, where there are two
+            with pytest.raises(SignatureError, match="cut short"):
+                opened(data[:end], to)
+
+
+def test_what_was_added_to_a_file_is_called_a_change() -> None:
+    to = Passphrase("a long passphrase")
+    with pytest.raises(SignatureError, match="something follows its end"):
+        opened(sealed([b"births"], to) + b"\0\0\0\x20" + bytes(32), to)
 
 
 @pytest.mark.parametrize(
