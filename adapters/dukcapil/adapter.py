@@ -30,6 +30,7 @@ from gateway.contract.ports import (
     ActKind,
     Ask,
     Certificate,
+    ElementVerdict,
     Outcome,
     ParentCheck,
     RegistrySettings,
@@ -64,12 +65,29 @@ _NIK = re.compile(r"\d{16}", re.ASCII)
 # Where in the record the thing is that a finding speaks of.
 _FULL_SCORE = 100
 # Element: the first part of its option `..._threshold`, and the least score that agrees.
-_THRESHOLDS = {"NAMA_LGKP": ("name", 95), "TGL_LHR": ("date", 100), "JENIS_KLMIN": ("sex", 100), "NO_KK": ("kk", 100)}
+_THRESHOLDS = {
+    "NAMA_LGKP": ("name", 95),
+    "TGL_LHR": ("date", 100),
+    "JENIS_KLMIN": ("sex", 100),
+    "NO_KK": ("kk", 100),
+    "STATUS_KAWIN": ("marital", 100),
+}
 _FIELDS = {
     "NAME_MISMATCH": "name",
     "DOB_MISMATCH": "born_on",
     "SEX_MISMATCH": "sex",
     "KK_MISMATCH": "family_card",
+    "MARITAL_MISMATCH": "marital_status",
+}
+
+# What an element is called in the record.
+RECORD_FIELDS = {
+    "NIK": "nik",
+    "NAMA_LGKP": "name",
+    "TGL_LHR": "born_on",
+    "JENIS_KLMIN": "sex",
+    "NO_KK": "family_card",
+    "STATUS_KAWIN": "marital_status",
 }
 
 log = structlog.get_logger("procot.registry")
@@ -86,7 +104,9 @@ class Options:
     login_pause_s: float  # how long to wait before looking whether a person mended a refused login
     cache_s: float  # how long an agreement is believed without asking again
     acts: frozenset[str]  # what the office takes beside submissions: the last parts of the paths of domain C.4
+    married: str  # the register's word for "married"; empty: the agreement does not grant STATUS_KAWIN
     look_up: str  # path of the look-up by NIK; empty: the agreement with Dukcapil does not grant it
+    look_up_fills: str  # what of the full record may fill a gap: the family card alone, or the place of birth too
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
@@ -166,27 +186,43 @@ class Dukcapil:
             return self._checked(role, record, {"NIK_FORMAT": ""})  # known without spending the day's quota
         if not self._settings.check_user:
             return self._checked(role, record, {"CHECK_UNCLEAR": ""})
-        elements = _elements(nik, parent, record)
+        elements = _elements(nik, parent, record, married=self._options.married)
         if self._agreed.knows(elements):
-            return self._checked(role, record, {})
+            agreed = tuple(ElementVerdict(RECORD_FIELDS[element], agrees=True) for element in elements)
+            return replace(self._checked(role, record, {}), elements=agreed)
         path = f"/dukcapil/get_json/{self._options.institution}/CALL_VERIFY_BY_ELEMEN"
         answer = await self._call(self._client.check, path, self._request(elements))
         problems = self._problems(answer, elements)
         if not problems:
             self._agreed.keep(elements)
-        checked = self._checked(role, record, problems)
-        if not problems and self._options.look_up and "NO_KK" not in elements:
-            return replace(checked, learned=await self._look_up(role, nik))
+        checked = replace(self._checked(role, record, problems), elements=self._verdicts(answer, elements))
+        if not problems and self._options.look_up and self._is_lacking(parent, elements):
+            return await self._look_up(checked, nik, record)
         return checked
 
-    async def _look_up(self, role: str, nik: str) -> Mapping[str, Personal]:
-        """Return the family card of a person whose data agreed, by the full record: only where that is configured."""
+    def _is_lacking(self, parent: Parent, elements: Mapping[str, str]) -> bool:
+        """Tell whether a look-up could fill a gap: without one nobody's full record is read."""
+        return "NO_KK" not in elements or (self._options.look_up_fills == "record" and not parent.born_in)
+
+    async def _look_up(self, checked: ParentCheck, nik: str, record: BirthRecord) -> ParentCheck:
+        """Add what the full record says of the family card of a parent whose data agreed, where that is configured.
+
+        Of the rest only the place of birth is taken, and only where the configuration says so: F-2.01 asks for it.
+        A mother who is a child in her own parents' card is laid before a person (domain F 90).
+        """
         path = f"/dukcapil/get_json/{self._options.institution}/{self._options.look_up}"
         answer = await self._call(self._client.look_up, path, self._request({"NIK": nik}, threshold=False))
         person = answer.person
-        if person is None or person.nik != nik or not person.family_card:
-            return {}
-        return {f"{role}.family_card": Personal(person.family_card)}
+        if person is None or person.nik != nik:
+            return checked
+        role, learned = checked.parent, dict[str, Personal]()
+        if person.family_card:
+            learned[f"{role}.family_card"] = Personal(person.family_card)
+        if person.born_in and self._options.look_up_fills == "record":
+            learned[f"{role}.born_in"] = Personal(person.born_in)
+        dependent = role == "mother" and person.standing == "ANAK"
+        found = self._checked(role, record, {"CHILD_IN_KK": ""}).findings if dependent else ()
+        return replace(checked, findings=found, learned=learned)
 
     async def _call(
         self, ask: Callable[[str, Mapping[str, str]], Awaitable[_Answer]], path: str, request: Mapping[str, str]
@@ -219,6 +255,20 @@ class Dukcapil:
             **elements,
         }
         return {k.lower(): v for k, v in request.items()} if self._options.lower_case_keys else request
+
+    def _verdicts(self, answer: CheckAnswer, elements: Mapping[str, str]) -> tuple[ElementVerdict, ...]:
+        """Return each element's verdict by our thresholds; none where the answer is about the whole person."""
+        if answer.state or answer.trouble:
+            return ()
+        found = []
+        for element in elements:
+            verdict = answer.verdicts.get(element)
+            if verdict is None:  # the record was found by its NIK: no word about it is none against it
+                found.append(ElementVerdict(RECORD_FIELDS[element], agrees=True if element == "NIK" else None))
+            else:
+                agrees = not self._problem(element, verdict)
+                found.append(ElementVerdict(RECORD_FIELDS[element], agrees=agrees, score=verdict.score))
+        return tuple(found)
 
     def _problems(self, answer: CheckAnswer, elements: Mapping[str, str]) -> dict[str, str]:
         """Return what is wrong: second half of the finding code, and the score where the name was compared."""
@@ -356,15 +406,20 @@ def _refused(trouble: Trouble, *, after: float) -> RegistryUnavailableError:
     )
 
 
-def _elements(nik: str, parent: Parent, record: BirthRecord) -> dict[str, str]:
-    """Return the elements to compare: what the record holds, nothing made up (domain C.2)."""
+def _elements(nik: str, parent: Parent, record: BirthRecord, *, married: str) -> dict[str, str]:
+    """Return the elements to compare: what the record holds, nothing made up (domain C.2).
+
+    Where a recorded marriage was told, both parents must be married in the register (domain F 51).
+    """
     family_card = parent.family_card or record.family_card
+    recorded = record.marriage is not None and record.marriage.status == "TERCATAT"
     elements = {
         "NIK": nik,
         "NAMA_LGKP": parent.name.reveal() if parent.name else "",
         "TGL_LHR": parent.born_on.strftime("%d-%m-%Y") if parent.born_on else "",
         "JENIS_KLMIN": _SEX[parent.sex] if parent.sex else "",
         "NO_KK": family_card.reveal() if family_card else "",
+        "STATUS_KAWIN": married if recorded else "",
     }
     return {key: value for key, value in elements.items() if value}
 
@@ -416,7 +471,9 @@ def _options(settings: RegistrySettings) -> Options:
         lower_case_keys=_choice(given, "key_case", ("upper", "lower")) == "lower",
         login_pause_s=_number(given, "login_pause_s", default=300, low=10, high=86_400),
         cache_s=3600 * _number(given, "cache_hours", default=24, low=0, high=24),
+        married=given.pop("married", ""),
         look_up=given.pop("look_up", ""),
+        look_up_fills=_choice(given, "look_up_fills", ("family_card", "record")),
         acts=_several(given, "acts", ("perbaikan", "pembatalan", "pembetulan", "berkas")),
         ca_file=given.pop("ca_file", ""),
         cert_file=given.pop("cert_file", ""),

@@ -88,6 +88,7 @@ ELEMENTS: dict[str, str] = {
     "TGL_LHR": "DOB_MISMATCH",
     "JENIS_KLMIN": "SEX_MISMATCH",
     "NO_KK": "KK_MISMATCH",
+    "STATUS_KAWIN": "MARITAL_MISMATCH",
 }
 
 # `terbit.data`, what the akta says, by record path (domain F 97).

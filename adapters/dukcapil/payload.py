@@ -224,11 +224,15 @@ def _stillbirth(record: BirthRecord) -> dict[str, Any] | None:
 
 
 def _services(record: BirthRecord) -> list[str]:
-    """Three in one (domain B.9); a stillbirth gets its letter only, a child of two foreigners no KK (F 58, 73)."""
+    """Three in one (domain B.9); a stillbirth gets its letter only, a child of two foreigners no KK (F 58, 73).
+
+    Foreigners with a permanent permit have a KK, and their child goes into it.
+    """
     if record.event is Event.STILLBIRTH:
         return ["SKLM"]
     parents = [p for p in (record.mother, record.father) if p]
-    if parents and all(p.citizenship == "WNA" for p in parents):
+    carded = record.family_card or any(p.family_card for p in parents)
+    if parents and not carded and all(p.citizenship == "WNA" for p in parents):
         return ["AKTA"]
     return ["AKTA", "KK", "KIA"]
 

@@ -158,6 +158,8 @@ class Person:
     nik: str
     family_card: str = ""
     born_on: dt.date | None = None
+    born_in: str = ""
+    standing: str = ""  # STAT_HBKEL: what the person is in the family card (domain B.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,8 @@ def parse_look_up(body: bytes) -> Looked:
             nik=digits(first["NIK"], place="/content/0/NIK"),
             family_card=digits(card, place="/content/0/NO_KK") if card not in (None, "", 0) else "",
             born_on=read_date(born) if isinstance(born, str) and born.strip() else None,
+            born_in=" ".join(_sentence(first.get("TMPT_LHR")).upper().split()),
+            standing=_sentence(first.get("STAT_HBKEL")).upper(),
         )
     )
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from adapters.hospital.documents import read_documents
 from adapters.hospital.identity import draft_link, draft_merge
 from adapters.hospital.mapping import (
+    map_admission,
     map_birth_moment,
     map_birth_place,
     map_child,
@@ -114,7 +115,8 @@ class BaselineHospital:
         settle_order(sheet)
         map_parents(sheet, message, facility, zone)
         if pid:
-            map_birth_place(sheet, pid, facility)
+            map_birth_place(sheet, pid, message, facility)
+            map_admission(sheet, pid, message, zone)
             map_child_nik(sheet, pid)
             map_stillbirth(sheet, pid, observed)
 

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 RECORD_NUMBER_TYPES = (("MR", "MRN"), ("",), ("PI",))
 _VILLAGE_LENGTH = 10
 _KK_TYPES = ("KK",)
+# Table 0112, and what Indonesian systems write there.
+_EXPIRED = frozenset({"20", "40", "41", "42", "EXPIRED", "MENINGGAL", "DIED", "DEAD"})
 _HOUR = dt.timedelta(hours=1)
+_LONG_AFTER = dt.timedelta(hours=6)  # a child born in the house is admitted sooner
 
 
 def medical_record_of(message: Message) -> Value:
@@ -70,12 +73,21 @@ def map_child(sheet: Sheet, pid: Segment, message: Message, facility: FacilityPr
         sheet.text("child.visit", pv1, 19)
     _map_residence(sheet, pid)
     _map_set(sheet, pid)
-    if text_of(pid, 30).upper() == "Y":
-        sheet.text("child.died_at", pid, 29)
-    elif deleted(pid, 29) or deleted(pid, 30):
-        sheet.clear("child.died_at")
+    _map_death(sheet, pid, message)
     if text_of(pid, 31).upper() == "Y":
         sheet.put("variant", Variant.NO_PARENTS, place_of(pid, 31))
+
+
+def _map_death(sheet: Sheet, pid: Segment, message: Message) -> None:
+    """PID-29 and 30, or a discharge disposition (PV1-36) that says so; where only that is told, its code stands."""
+    dead, disposition = text_of(pid, 30).upper(), message.text("PV1", 36).upper()
+    if dead == "Y":
+        sheet.put("child.died_at", "Y", place_of(pid, 30))
+        sheet.text("child.died_at", pid, 29)
+    elif dead == "N" or deleted(pid, 29) or deleted(pid, 30):
+        sheet.clear("child.died_at")
+    elif disposition in _EXPIRED and (pv1 := message.first("PV1")):
+        sheet.put("child.died_at", disposition, place_of(pv1, 36))
 
 
 def _map_name(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> None:
@@ -110,15 +122,19 @@ def map_birth_moment(sheet: Sheet, pid: Segment, sent_at: dt.datetime | None, zo
         sheet.find("BIRTH_FUTURE", place)  # F 70
 
 
-def map_birth_place(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> None:
-    """PID-23: the city or regency, not the building (B.5). Without a name, a birth in the house is in its region."""
+def map_birth_place(sheet: Sheet, pid: Segment, message: Message, facility: FacilityProfile) -> None:
+    """PID-23: the city or regency, not the building (B.5). Without a name, a birth in the house is in its region.
+
+    In the house it is not where the kind of place (F-2.01, 3) or the facility of the event (EVN-7) is another (F 63).
+    """
     name = text_of(pid, 23)
     if name == DELETE:
         sheet.clear("child.place_name", "child.place_region")
         return
     text = meant(name)
     elsewhere = sheet.values.get("child.place_kind") in (PlaceKind.HOME, PlaceKind.OTHER)
-    if not text and elsewhere:
+    at = message.text("EVN", 7)
+    if not text and (elsewhere or (meant(at) and at.casefold() != facility.code.casefold())):
         return
     region = region_of(text, home=facility.region)
     if text:
@@ -129,6 +145,16 @@ def map_birth_place(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> No
         sheet.suppose("child.place_region", region)
     elif text:
         sheet.clear("child.place_region")
+
+
+def map_admission(sheet: Sheet, pid: Segment, message: Message, zone: dt.tzinfo) -> None:
+    """Ask where a child was born that came in long after its birth and of which nothing says where (F 64)."""
+    pv1 = message.first("PV1")
+    if pv1 is None or "child.place_kind" in sheet.values:
+        return
+    born, admitted = read_moment(text_of(pid, 7), zone), read_moment(text_of(pv1, 44), zone)
+    if born and admitted and born.has_time and admitted.has_time and admitted.at - born.at > _LONG_AFTER:
+        sheet.find("ADMITTED_AFTER_BIRTH", place_of(pv1, 44))
 
 
 def map_child_nik(sheet: Sheet, pid: Segment) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from gateway.contract.naming import normalise_name
-from gateway.contract.record import Sex
+from gateway.contract.record import Event, Sex
 from gateway.hl7.build import Field, Repetition, Verbatim, Writer
 from gateway.hl7.charset import decode
 from gateway.hl7.dates import format_moment
@@ -27,6 +27,7 @@ from gateway.hl7.message import Message, parse_message, repetitions_of, value_of
 if TYPE_CHECKING:
     import datetime as dt
 
+    from gateway.contract.masked import Personal
     from gateway.contract.ports import Certificate, Correspondence
 
 OUR_CODES = "99AKTAGW"
@@ -149,17 +150,23 @@ def _evn(reply: _Reply, event: str) -> None:
 
 def _pid(reply: _Reply) -> None:
     child = reply.letter.record.child
-    card = reply.certificate.family_card or reply.letter.record.family_card
-    identifiers: list[Repetition] = [
-        _record_number(reply),
-        [reply.certificate.child_nik.reveal(), "", "", _AUTHORITY, "NI"],
-    ]
+    nik, card = reply.certificate.child_nik.reveal(), _card(reply.certificate, reply.letter)
+    identifiers: list[Repetition] = [_record_number(reply)]
+    if nik:
+        identifiers.append([nik, "", "", _AUTHORITY, "NI"])
     if card:
         identifiers.append([card.reveal(), "", "", _AUTHORITY, "KK"])
     fields: dict[int, Field] = {1: "1", 3: identifiers, 5: _name(reply), 7: _born(reply)}
     if child.sex:
         fields[8] = _SEXES[child.sex]
     reply.writer.segment("PID", fields)
+
+
+def _card(certificate: Certificate, letter: Correspondence) -> Personal | None:
+    """Return the family card the child is in: none for a stillborn one (F 73)."""
+    if letter.record.event is Event.STILLBIRTH:
+        return None
+    return certificate.family_card or letter.record.family_card
 
 
 def _record_number(reply: _Reply) -> Repetition:
@@ -212,7 +219,7 @@ def _txa(reply: _Reply, *, availability: str = "AV") -> None:
         "TXA",
         {
             1: "1",
-            2: "AKTALAHIR",
+            2: "SKLM" if reply.letter.record.event is Event.STILLBIRTH else "AKTALAHIR",
             3: "AP",
             4: issued,
             6: issued,
@@ -229,11 +236,12 @@ def _txa(reply: _Reply, *, availability: str = "AV") -> None:
 
 def _observations(certificate: Certificate, letter: Correspondence) -> list[tuple[str, str, str, Field]]:
     wish = letter.facility.deliver_document
-    card = certificate.family_card or letter.record.family_card
-    lines: list[tuple[str, str, str, Field]] = [
-        ("ST", "NO_AKTA_LHR", "Nomor akta kelahiran", certificate.number),
-        ("ST", "NIK_ANAK", "NIK anak", certificate.child_nik.reveal()),
-    ]
+    card, nik = _card(certificate, letter), certificate.child_nik.reveal()
+    lines: list[tuple[str, str, str, Field]] = [("ST", "NO_AKTA_LHR", "Nomor akta kelahiran", certificate.number)]
+    if letter.record.event is Event.STILLBIRTH:
+        lines = [("ST", "NO_SKLM", "Nomor surat keterangan lahir mati", certificate.number)]
+    if nik:
+        lines.append(("ST", "NIK_ANAK", "NIK anak", nik))
     if card:
         lines.append(("ST", "NO_KK", "Nomor kartu keluarga", card.reveal()))
     if letter.differs:  # names what differs, not how: PID and the document have the values that count (domain F 97)

@@ -28,6 +28,9 @@ WELL_FORMED_NIK = re.compile(r"\d{6}(?:0[1-9]|[12]\d|3[01]|4[1-9]|[56]\d|7[01])(
 
 _SEXES = {"M": Sex.MALE, "L": Sex.MALE, "F": Sex.FEMALE, "P": Sex.FEMALE}
 _MOTHER_CODES = frozenset({"MTH", "MOT", "NMTH", "72705000"})
+# Of two women the one who gave birth is the mother, with surrogacy too (domain A.2, F 47).
+_BEARER = frozenset({"GESTM", "SURROGATE", "SURROGATE MOTHER", "GESTATIONAL MOTHER", "IBU PENGGANTI"})
+_SURROGACY = _BEARER | {"GENETIC MOTHER", "INTENDED MOTHER", "IBU GENETIK", "IBU PEMESAN"}
 _FATHER_CODES = frozenset({"FTH", "FAT", "NFTH", "66839005"})
 _SPOUSE_WORDS = frozenset({"SPO", "SPOUSE", "SUAMI", "ISTRI", "HUSBAND", "WIFE"})
 _PARENT_CODES = frozenset({"PAR", "PRN", "ORTU", "ORANG TUA", "ORANGTUA", "PARENT"})
@@ -44,12 +47,13 @@ _COUNTRY_LENGTH = 3
 
 def is_mother(nk1: Segment) -> bool:
     """Tell whether an NK1 is the mother: by code, by text, by role (NK1-7), or as a parent who is a woman (F 46)."""
-    return _is(nk1, _MOTHER_CODES, _MOTHER_TEXT, Sex.FEMALE)
+    words = _words_of(nk1)
+    return not _BEARER.isdisjoint(words) or _is(nk1, words, _MOTHER_CODES, _MOTHER_TEXT, Sex.FEMALE)
 
 
 def is_father(nk1: Segment) -> bool:
     """Tell whether an NK1 is the father, in the same ways."""
-    return _is(nk1, _FATHER_CODES, _FATHER_TEXT, Sex.MALE)
+    return _is(nk1, _words_of(nk1), _FATHER_CODES, _FATHER_TEXT, Sex.MALE)
 
 
 def is_spouse(nk1: Segment) -> bool:
@@ -57,12 +61,16 @@ def is_spouse(nk1: Segment) -> bool:
     return any(word in _SPOUSE_WORDS for field in (3, 7) for word in _relation(nk1, field))
 
 
-def _is(nk1: Segment, codes: frozenset[str], text: re.Pattern[str], sex: Sex) -> bool:
-    words = _relation(nk1, 3) or _relation(nk1, 7)
+def _is(nk1: Segment, words: list[str], codes: frozenset[str], text: re.Pattern[str], sex: Sex) -> bool:
     for word in words:
         if word in codes or text.fullmatch(word):
             return True
     return any(word in _PARENT_CODES for word in words) and read_sex(text_of(nk1, 15)) is sex
+
+
+def _words_of(nk1: Segment) -> list[str]:
+    """Return what NK1-3 calls somebody, else what NK1-7 does."""
+    return _relation(nk1, 3) or _relation(nk1, 7)
 
 
 def _relation(nk1: Segment, field: int) -> list[str]:
@@ -81,7 +89,7 @@ def _words(text: str) -> str:
 
 def map_parents(sheet: Sheet, message: Message, facility: FacilityProfile, zone: dt.tzinfo) -> None:
     """Write mother and father."""
-    mothers = [nk1 for nk1 in message.all("NK1") if is_mother(nk1)]
+    mothers = _who_gave_birth(sheet, message)
     fathers = [nk1 for nk1 in message.all("NK1") if is_father(nk1)]
     pid = message.first("PID")
     own = _nik_in(pid, 21) if pid else None
@@ -93,6 +101,20 @@ def map_parents(sheet: Sheet, message: Message, facility: FacilityProfile, zone:
         _map_parent(sheet, "father", father, facility, zone)
     if pid:
         _map_mother_of_pid(sheet, pid, own, facility)
+
+
+def _who_gave_birth(sheet: Sheet, message: Message) -> list[Segment]:
+    """Return the mothers; where surrogacy is told only the woman who gave birth, and a person looks (F 47)."""
+    mothers: list[Segment] = []
+    bearers: list[Segment] = []
+    for nk1 in message.all("NK1"):
+        words = _words_of(nk1)
+        if not _SURROGACY.isdisjoint(words):
+            sheet.find("SURROGACY", place_of(nk1, 3))
+            bearers += [] if _BEARER.isdisjoint(words) else [nk1]
+        elif _is(nk1, words, _MOTHER_CODES, _MOTHER_TEXT, Sex.FEMALE):
+            mothers.append(nk1)
+    return bearers or mothers
 
 
 def _chosen(sheet: Sheet, found: list[Segment], own: Value | None, code: str) -> Segment | None:

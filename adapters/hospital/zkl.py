@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adapters.hospital.observations import put_attendant, put_length, put_place_kind, put_weight
-from adapters.hospital.parents import clean_nik
+from adapters.hospital.parents import clean_nik, nik_of
 from adapters.hospital.sheet import DELETE, Sheet, clean, deleted, meant, read_number
 from gateway.contract.naming import normalise_name
 from gateway.contract.record import PluralityKind
@@ -52,6 +52,7 @@ def map_zkl(sheet: Sheet, message: Message, zone: dt.tzinfo) -> None:
     _map_marriage(sheet, zkl, zone)
     for field, path in ((10, "reporter"), (11, "witnesses.0"), (12, "witnesses.1")):
         _map_person(sheet, path, zkl, field)
+    _map_phone(sheet, message)
     _map_consent(sheet, zkl)
 
 
@@ -91,6 +92,19 @@ def _map_person(sheet: Sheet, path: str, zkl: Segment, field: int) -> None:
     relation = text_of(zkl, field, 3)
     if path == "reporter" and meant(relation):
         sheet.put("reporter.relation", clean(relation).upper(), place_of(zkl, field, 3))
+
+
+def _map_phone(sheet: Sheet, message: Message) -> None:
+    """NK1-5 of the reporter's own segment: by it the registry tells the family of the akta (domain F 102)."""
+    reporter = sheet.values.get("reporter.nik")
+    own = next((nk1 for nk1 in message.all("NK1") if reporter and clean_nik(nik_of(nk1) or "") == reporter), None)
+    if own is None:
+        return
+    parts = [meant(text_of(own, 5, component)) for component in (5, 6, 7)]  # country, area, number: XTN from 2.3.1 on
+    whole = (f"+{''.join(parts)}" if parts[0] else "".join(parts)) if parts[2] else ""
+    number = meant(text_of(own, 5)) or whole or meant(text_of(own, 5, 12))
+    if number and number != DELETE:
+        sheet.put("reporter.phone", clean(number), place_of(own, 5))
 
 
 def _map_consent(sheet: Sheet, zkl: Segment) -> None:

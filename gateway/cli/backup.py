@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PASSPHRASE = "PROCOT_BACKUP_PASSPHRASE"  # noqa: S105 - the name of a variable
 _SHORTEST = 12
 _ENDING = ".procot-backup"
-_KEY_FILE = re.compile(r"sign-[A-Za-z0-9_-]+\.pem|index\.key")
+_KEY_FILE = re.compile(r"(sign|retired)-[A-Za-z0-9_-]+\.pem|index\.key")
 _CONNECT_S = 10.0
 _PASSPHRASE_FILE = click.option(
     "--passphrase-file", type=click.Path(path_type=Path, dir_okay=False),
@@ -121,9 +121,11 @@ async def _write(
 
 def _keys(directory: Path) -> dict[str, bytes]:
     found = {
-        path.name: path.read_bytes() for pattern in ("sign-*.pem", "index.key") for path in directory.glob(pattern)
+        path.name: path.read_bytes()
+        for pattern in ("sign-*.pem", "retired-*.pem", "index.key")
+        for path in directory.glob(pattern)
     }
-    if "index.key" not in found or len(found) == 1:
+    if "index.key" not in found or not any(name.startswith("sign-") for name in found):
         raise ConfigError(f"{directory}: the keys are not there; a backup without them could not be used")
     return found
 

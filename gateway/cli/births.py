@@ -13,12 +13,12 @@ from rich.padding import Padding
 from rich.text import Text
 
 from gateway.cli import loop, place
-from gateway.cli.output import as_json, console, details, emit, errors, table
+from gateway.cli.output import as_json, console, details, emit, errors, table, when
 from gateway.contract.lifecycle import JUDGED, State
 from gateway.contract.missing import ITEMS
 from gateway.errors import ConfigError
 from gateway.pipeline import operate
-from gateway.store import views
+from gateway.store import likenesses, tokens, views
 from gateway.store.views import Filter
 
 if TYPE_CHECKING:
@@ -80,6 +80,13 @@ async def _list(
             items, following = await views.births(database, wanted, cursor=cursor, limit=limit)
         except ValueError as error:
             raise ConfigError(f"--cursor: {error}") from None
+    show_births(items, json_output)
+    if following:
+        errors.print(f"more: --cursor {following}", markup=False, soft_wrap=True)
+
+
+def show_births(items: list[dict[str, Any]], json_output: bool) -> None:
+    """Print a list of births: JSON lines, a table, or some lines each on a narrow terminal."""
     if json_output:
         for item in items:
             emit(item)
@@ -88,14 +95,12 @@ async def _list(
     else:
         columns = ("birth", "facility", "record no.", "state", "rev", "deadline", "certificate", "waits for", "updated")
         table(columns, (_row(i) for i in items))
-    if following:
-        errors.print(f"more: --cursor {following}", markup=False, soft_wrap=True)
 
 
 def _row(item: dict[str, Any]) -> tuple[object, ...]:
     return (
         item["id"], item["facility"], item["mrn"], _state(item), item["revision"], item["deadline"], _number(item),
-        ", ".join(_waits_for(item)), item["updated_at"],
+        ", ".join(_waits_for(item)), when(item["updated_at"]),
     )  # fmt: skip
 
 
@@ -112,7 +117,8 @@ def _narrow(items: list[dict[str, Any]]) -> None:
 
 
 def _state(item: dict[str, Any]) -> str:
-    return f"{item['state']}{' (held)' if item['held'] else ''}{' OVERDUE' if item['overdue'] else ''}"
+    marks = (("held", " (held)"), ("overdue", " OVERDUE"), ("restricted", " (restricted)"))
+    return str(item["state"]) + "".join(mark for name, mark in marks if item[name])
 
 
 def _number(item: dict[str, Any]) -> str:
@@ -142,6 +148,9 @@ def show(birth: str, json_output: bool, config: Path | None, data: Path) -> None
 async def _show(birth: str, json_output: bool, config: Path | None, data: Path) -> None:
     async with place.database(config, data) as database:
         found = await find(database, birth)
+        found["likenesses"] = await likenesses.view(database, uuid.UUID(found["id"]))
+        for like in found["likenesses"]:
+            del like["office"], like["restricted"]  # as published: they say who may see the other one
     if json_output:
         emit(found)
         return
@@ -157,14 +166,22 @@ async def _show(birth: str, json_output: bool, config: Path | None, data: Path) 
         ("missing", ", ".join(f"{m['item']} (from {m['from']})" for m in found["missing"])),
         ("office", found["office"] and f"{found['office']} ({found['way']})"),
         ("office says", found["office_note"]),
-        ("leaves", found["leaves_at"]),
+        ("leaves", when(found["leaves_at"])),
         ("restricted", found["restricted"]),
-        ("received", found["received_at"]),
-        ("changed", found["updated_at"]),
+        ("received", when(found["received_at"])),
+        ("changed", when(found["updated_at"])),
         *((key.replace("_", " "), value) for key, value in (found["certificate"] or {}).items()),
         *((f"{issue['severity']} issue", f"{issue['code']}: {issue['message']}") for issue in found["issues"]),
+        *((like["verdict"], _likeness(like)) for like in found["likenesses"]),
     ]
     details((name, value) for name, value in lines if value not in (None, ""))
+
+
+def _likeness(like: dict[str, Any]) -> str:
+    """Return what a birth is to another one, and by what."""
+    seen = ", ".join(f"{r['code']} {r['weight']:+d}" for r in like["reasons"])
+    decided = f"; decided: {like['decision']} by {like['decided_by']}" if like["decision"] else ""
+    return f"{like['birth']} by rule {like['rule']} ({seen}){decided}"
 
 
 @births.command()
@@ -183,13 +200,16 @@ async def _history(birth: str, json_output: bool, config: Path | None, data: Pat
     async with place.database(config, data) as database:
         found = await find(database, birth)
         events = await views.history(database, uuid.UUID(found["id"]))
+        labels = await tokens.labels(database, [e["actor"].partition(":")[2] for e in events])
+    for event in events:
+        event["label"] = labels.get(event["actor"].partition(":")[2])
     if json_output:
         for event in events:
             emit(event)
         return
     table(
         ("at", "step", "state", "who", "reason"),
-        ((f"{e['at'][:19]}Z", e["step"], _change(e), e["actor"], _reason(e)) for e in events),
+        ((when(e["at"]), e["step"], _change(e), _who(e), _reason(e)) for e in events),
         whole=3,
     )
 
@@ -197,6 +217,11 @@ async def _history(birth: str, json_output: bool, config: Path | None, data: Pat
 def _change(event: dict[str, Any]) -> str:
     """Return the state an event led to; nothing where it only noted something."""
     return event["to"] if event["from"] != event["to"] else ""
+
+
+def _who(event: dict[str, Any]) -> str:
+    """Return who did it: of a token its role and the label it was made with."""
+    return f"{event['actor'].partition(':')[0]} {event['label']}" if event["label"] else event["actor"]
 
 
 def _reason(event: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from gateway.cli.output import console, errors
 from gateway.contract.finding import CATALOGUES, Entry, catalogue
 from gateway.contract.lifecycle import FINAL, WAITS, State, diagram
 from gateway.contract.record import BirthRecord
+from gateway.contract.rules import origins, rules
 from gateway.errors import ConfigError, ProcotError
 
 if TYPE_CHECKING:
@@ -113,18 +114,32 @@ def findings() -> str:
     parts = [
         "# Findings",
         "",
-        _MADE.format(source="schemas/hl7/findings-*.toml"),
+        _MADE.format(source="schemas/hl7/findings-*.toml and rules.toml"),
         "",
         "What can be wrong with a message, and what happens then. *Code* is what a birth's `issues` bear, *ERR-5* what",
         "the acknowledgement bears (coding system 99AKTAGW). *Severity* (table 0516): E must be corrected and sent",
         "again, W was accepted and is said, I is information. *0357* is the HL7 condition of ERR-3. *State* is where",
         "it leaves the birth; AR means that the whole message is refused (CR in enhanced mode) and opens no birth.",
-        "What stands in braces depends on the message.",
+        "What stands in braces depends on the message. *Place* is where it is looked for: the answer names segment,",
+        "field and repetition (ERR-2); *registry* and *office* are what those say, *form* the web form. *From* cites",
+        "the sections of the domain page, F with the number of its case ([cases.md](cases.md)). The words in bold are",
+        "the next step.",
     ]
     for title, name in zip(titles, CATALOGUES, strict=True):
         entries = [e for e in catalogue().values() if e.code in _codes(name)]
-        columns = ("code", "ERR-5", "severity", "0357", "state", "Indonesia", "English")
+        columns = ("code", "ERR-5", "severity", "0357", "place", "state", "from", "Indonesia", "English")
         parts += ["", f"## {title}", "", _table(columns, map(_finding, entries))]
+    parts += [
+        "",
+        "## Rule by rule",
+        "",
+        "Each rule of the domain page and what enforces it (schemas/hl7/rules.toml).",
+        "",
+        _table(
+            ("section", "rule", "findings", "and"),
+            ((r.section, r.text, ", ".join(f"`{code}`" for code in r.findings), r.decision) for r in rules()),
+        ),
+    ]
     return "\n".join(parts) + "\n"
 
 
@@ -134,9 +149,14 @@ def _codes(name: str) -> frozenset[str]:
 
 def _finding(entry: Entry) -> tuple[str, ...]:
     state = "AR" if entry.answer == "reject" else entry.hold.value if entry.hold else ""
+    origin = origins().get(entry.code)
+    if origin is None:
+        raise ConfigError(f"schemas/hl7/rules.toml: no line for {entry.code}; say its place and what it comes from")
+    place = origin.place.replace("*", "any")
+    words = (f"{entry.sentence(language)} **{entry.remedy(language)}**" for language in ("id", "en"))
     return (
-        f"`{entry.code}`", f"`{entry.error_code}`", entry.severity, str(entry.condition), state and f"`{state}`",
-        entry.text_id, entry.text_en,
+        f"`{entry.code}`", f"`{entry.error_code}`", entry.severity, str(entry.condition), place,
+        state and f"`{state}`", ", ".join(origin.sources), *words,
     )  # fmt: skip
 
 

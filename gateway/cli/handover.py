@@ -26,27 +26,36 @@ _RESTRICTIONS = ("vip", "adoption", "violence", "foundling", "other", "nobody")
               metavar="DIR", help="where the packs are written, each as PDF and JSON, mode 0600")  # fmt: skip
 @click.option("--reason", default="hand-over pack made", show_default=True,
               help="kept in the birth's history; no personal data")  # fmt: skip
+@click.option("--outage", is_flag=True,
+              help="also births that were to be submitted to a registry that is away; then they never are")  # fmt: skip
 @as_json()
 @place.options
 def handover(
-    birth: tuple[str, ...], directory: Path, reason: str, json_output: bool, config: Path | None, data: Path
+    birth: tuple[str, ...],
+    directory: Path,
+    reason: str,
+    outage: bool,
+    json_output: bool,
+    config: Path | None,
+    data: Path,
 ) -> None:
     """Make hand-over packs for offices that are not connected.
 
     For births that are AWAIT_OFFICE for an office without an [[office]] block: `births list --state AWAIT_OFFICE`. The
     family takes the pack to its office. Called again, the same pack is written again.
     """
-    loop.run(_hand_over(birth, directory, reason, json_output, config, data))
+    loop.run(_hand_over(birth, directory, (reason, outage), json_output, config, data))
 
 
 async def _hand_over(
-    names: Sequence[str], directory: Path, reason: str, json_output: bool, config: Path | None, data: Path
+    names: Sequence[str], directory: Path, why: tuple[str, bool], json_output: bool, config: Path | None, data: Path
 ) -> None:
+    reason, outage = why
     async with place.database(config, data) as database:
         for name in names:
             found = await find(database, name)
             desk = operate.Desk(database, place.settings(config, data), actor=f"operator:{who()}", reason=reason)
-            made = await operate.hand_over(desk, uuid.UUID(found["id"]))
+            made = await operate.hand_over(desk, uuid.UUID(found["id"]), outage=outage)
             files = {}
             for kind, content in (("json", pack.as_json(made)), ("pdf", pack.as_pdf(made))):
                 path = directory / f"handover-{made.birth_id}-{made.revision}.{kind}"

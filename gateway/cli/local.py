@@ -25,6 +25,7 @@ SAMPLE_FACILITIES: tuple[dict[str, Any], ...] = (
     {"code": "RSU CEMPAKA CONTOH", "name": "RSU Cempaka Contoh", "region": "3510", "faskes": "3510999"},
     {"code": "PUSKESMAS MELATI CONTOH", "name": "Puskesmas Melati Contoh", "region": "3510", "faskes": "3510998"},
 )
+_TWIN_WAIT_S = 20.0  # who tries one twin alone does not want to wait two hours for its certificate
 PORTS = {"mllp": 2575, "http": 8080, "registry": 8090, "hospital": 2577}
 
 
@@ -72,6 +73,7 @@ async def local(wishes: Wishes) -> AsyncIterator[Local]:
         registry_url = await registry.start()
         config = _config(wishes, ports, registry_url, hospital.address)
         gateway = Gateway(config)
+        gateway.on_keys = lambda: _publish(wishes, gateway.keyring)
         addresses = await stack.enter_async_context(gateway.running())
         registry.send_callbacks_to(f"{addresses.http}/v1/registry/callbacks/{config.registry.adapter}")
         yield Local(gateway, addresses.mllp, addresses.http, registry_url, hospital.address, addresses.dsn, inbox)
@@ -92,8 +94,7 @@ async def _registry(wishes: Wishes, port: int) -> Any:
     own = wishes.base.signing.directory if wishes.base else None
     keyring = Keyring(own or wishes.data / "keys")
     keyring.open()
-    public = wishes.data / "gateway-jwks.json"
-    write_private(public, json.dumps(keyring.jwks()))
+    public = _publish(wishes, keyring)
     token = wishes.data / "registry-token"
     if not token.exists():
         write_private(token, secrets.token_urlsafe(32))
@@ -108,6 +109,13 @@ async def _registry(wishes: Wishes, port: int) -> Any:
         work_seconds=wishes.work_seconds,
     )
     return await module.open_sandbox(settings)
+
+
+def _publish(wishes: Wishes, keyring: Keyring) -> Path:
+    """Write our public keys where the sandbox reads them; it does so again when the file changed."""
+    public = wishes.data / "gateway-jwks.json"
+    write_private(public, json.dumps(keyring.jwks()))
+    return public
 
 
 def _config(wishes: Wishes, ports: dict[str, int], registry_url: str, hospital: str) -> Config:
@@ -130,6 +138,7 @@ def _config(wishes: Wishes, ports: dict[str, int], registry_url: str, hospital: 
             "check_ip": "127.0.0.1",
             "callback_jwks": f"{registry_url}/.well-known/jwks.json",
             "poll_first_s": wishes.poll_first_s,
+            "twin_wait_s": _TWIN_WAIT_S,
         },
     }
     merged = {name: {**section, **values.get(name, {})} for name, section in listen.items()}

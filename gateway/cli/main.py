@@ -10,7 +10,13 @@ import click
 from gateway.cli import (
     backup,
     births,
+    births_find,
+    births_pairs,
+    births_record,
     demo,
+    erase,
+    evidence,
+    facilities,
     handover,
     keys,
     legal,
@@ -55,8 +61,15 @@ procot.add_command(sandbox.sandbox)
 procot.add_command(send.send)
 procot.add_command(validate.validate)
 procot.add_command(births.births)
+births.births.add_command(births_find.find_births)
+births.births.add_command(births_record.diff)
+births.births.add_command(births_record.complete)
 births.births.add_command(handover.handover)
 births.births.add_command(handover.restrict)
+births.births.add_command(erase.erase_birth)
+births.births.add_command(births_pairs.pairs)
+births.births.add_command(births_pairs.merge)
+births.births.add_command(births_pairs.split)
 births.births.add_command(legal.amend)
 births.births.add_command(legal.withdraw)
 procot.add_command(queue.queue)
@@ -68,7 +81,9 @@ procot.add_command(backup.backup)
 procot.add_command(backup.restore)
 procot.add_command(setup.migrate)
 procot.add_command(setup.check_config)
+procot.add_command(facilities.facilities)
 procot.add_command(keys.keys)
+procot.add_command(evidence.evidence)
 procot.add_command(tokens.tokens)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shutil
 import sys
@@ -43,6 +44,14 @@ def program() -> str:
 def printable(text: str) -> str:
     """Return text that a stranger wrote, without what a terminal would obey."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def when(moment: dt.datetime | str | None) -> str:
+    """Return a moment as every table shows it: UTC, to the second, `2026-11-24 02:00:00Z`; "" for none."""
+    if not moment:
+        return ""
+    at = dt.datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return f"{at.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def emit(item: dict[str, Any]) -> None:

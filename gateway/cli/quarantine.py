@@ -14,7 +14,7 @@ from gateway.app import RUN_FILE, engine, split_address, utc_now
 from gateway.cli import loop, place
 from gateway.cli.addresses import ADDRESS
 from gateway.cli.births import who
-from gateway.cli.output import as_json, console, details, emit, errors, printable, table
+from gateway.cli.output import as_json, console, details, emit, errors, printable, table, when
 from gateway.config import load
 from gateway.errors import ConfigError, ProcotError
 from gateway.hl7.charset import decode
@@ -67,7 +67,11 @@ def list_quarantine(
             emit(item)
     else:
         columns = ("id", "received", "from", "reason", "bytes", "resolved")
-        table(columns, ([*list(item.values())[:5], item["resolution"]] for item in items))
+        table(
+            columns,
+            ((i["id"], when(i["received_at"]), i["peer"], i["reason"], i["bytes"], i["resolution"]) for i in items),
+            whole=2,
+        )
     if following:
         errors.print(f"more: --cursor {following}", markup=False, soft_wrap=True)
 
@@ -97,7 +101,7 @@ def show(number: int, raw: bool, json_output: bool, config: Path | None, data: P
     if json_output:
         emit({**aside.about, "now": now.as_dict("en") if now else None})
         return
-    lines = [*aside.about.items()]
+    lines = [(name, when(value) if name.endswith("_at") else value) for name, value in aside.about.items()]
     if now is not None:
         header = now.verdict.header
         lines += [

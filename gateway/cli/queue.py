@@ -11,7 +11,7 @@ import click
 
 from gateway.cli import loop, place
 from gateway.cli.births import who
-from gateway.cli.output import as_json, console, details, emit, errors, table
+from gateway.cli.output import as_json, console, details, emit, errors, table, when
 from gateway.errors import ConfigError
 from gateway.pipeline.bulk import STATUSES, Act, Forecast, forecast, perform
 from gateway.pipeline.operate import Desk
@@ -64,7 +64,10 @@ def list_entries(
     status: tuple[str, ...], step: str | None, code: str | None, facility: str | None, limit: int, json_output: bool,
     config: Path | None, data: Path,
 ) -> None:  # fmt: skip
-    """List what waits, most urgent first; among equals what a person must decide comes first."""
+    """List what waits, most urgent first; among equals what a person must decide comes first.
+
+    Births that wait for people (HOLD_NAME, REVIEW …) have no task: how many there are is said below.
+    """
     loop.run(_list(Filter(status or None, step, facility, code), limit, json_output, config, data))
 
 
@@ -72,6 +75,8 @@ async def _list(wanted: Filter, limit: int, json_output: bool, config: Path | No
     async with place.database(config, data) as database:
         found = await backlog.entries(database, wanted, limit=limit)
         total = await backlog.count(database, wanted)
+        narrowed = wanted.statuses or wanted.step or wanted.code  # of what waits for people there is none
+        people = {} if narrowed else await backlog.with_people(database, wanted.facility)
     if json_output:
         for entry in found:
             emit(entry)
@@ -79,6 +84,13 @@ async def _list(wanted: Filter, limit: int, json_output: bool, config: Path | No
     _draw(found)
     if total > len(found):
         errors.print(f"{total - len(found)} more: --limit {total}", markup=False)
+    if people:
+        console.print(f"beside these {sum(people.values())} births wait for people: {_words(people)} (births list)",
+                      markup=False, soft_wrap=True)  # fmt: skip
+
+
+def _words(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in counts.items())
 
 
 def _draw(found: list[dict[str, Any]]) -> None:
@@ -86,8 +98,8 @@ def _draw(found: list[dict[str, Any]]) -> None:
         ("status", "step", "urgency", "birth or message", "state", "code", "failures", "due"),
         (
             (
-                e["status"], e["step"], "urgent" if e["priority"] == 0 else "", _about(e), e["state"], e["code"],
-                e["failures"] or "", _when(e["due_at"]),
+                e["status"], e["step"], "urgent" if e["priority"] == 0 else "", _about(e), _state(e), e["code"],
+                e["failures"] or "", when(e["due_at"]),
             )
             for e in found
         ),
@@ -95,14 +107,14 @@ def _draw(found: list[dict[str, Any]]) -> None:
     )  # fmt: skip
 
 
+def _state(entry: dict[str, Any]) -> str:
+    return f"{entry['state'] or ''}{' (restricted)' if entry['restricted'] else ''}"
+
+
 def _about(entry: dict[str, Any]) -> str:
     if entry["birth_id"]:
         return str(entry["birth_id"])
     return f"message {entry['message_id']}" if entry["message_id"] else str(entry["facility"] or "")
-
-
-def _when(moment: dt.datetime | None) -> str:
-    return moment.astimezone(dt.UTC).isoformat(sep=" ", timespec="seconds")[:19] if moment else ""
 
 
 @queue.command(short_help="Show what is needed to decide about one birth.")
@@ -134,11 +146,12 @@ async def _show(birth: str, json_output: bool, config: Path | None, data: Path) 
         ("birth", found["id"]),
         ("facility", found["facility"]),
         ("state", f"{found['state']}{' (held)' if found['held'] else ''}"),
+        *([("restricted", found["restricted"])] if found["restricted"] else []),
         *(("waits", f"{e['step']}: {e['status']}, {e['code'] or 'no failure'}, tried {e['attempts'] or 0} times")
           for e in entries),
-        *(("sent", f"revision {t['revision']} at {_when(t['started_at'])}: {t['result'] or 'outcome unknown'}")
+        *(("sent", f"revision {t['revision']} at {when(t['started_at'])}: {t['result'] or 'outcome unknown'}")
           for t in tries),
-        *(("then", f"{e['at'][:19]} {e['step']}: {e['reason']}") for e in last),
+        *(("then", f"{when(e['at'])} {e['step']}: {e['reason']}") for e in last),
     ]  # fmt: skip
     details([*lines, *([("do", advice(code))] if code else [])])
 
@@ -178,7 +191,7 @@ async def _incidents(closed: bool, limit: int, json_output: bool, config: Path |
     table(
         ("cause", "of", "since", "last seen", "over", "times"),
         (
-            (i["cause"], i["subject"], _when(i["opened_at"]), _when(i["seen_at"]), _when(i["closed_at"]), i["seen"])
+            (i["cause"], i["subject"], when(i["opened_at"]), when(i["seen_at"]), when(i["closed_at"]), i["seen"])
             for i in found
         ),
         whole=2,
@@ -218,7 +231,7 @@ async def _forecast(window: float, json_output: bool, config: Path | None, data:
     )
     table(columns, (_forecast_row(f) for f in found))
     for incident in stopped:
-        since = _when(incident["opened_at"])
+        since = when(incident["opened_at"])
         console.print(f"stopped: {incident['cause']} ({incident['subject']}) since {since}", markup=False)
 
 

@@ -10,7 +10,7 @@ import click
 from gateway.app import Gateway
 from gateway.cli import loop, place
 from gateway.cli.births import who
-from gateway.cli.output import as_json, console, details, emit, errors, table
+from gateway.cli.output import as_json, console, details, emit, errors, table, when
 from gateway.errors import ConfigError, RegistryUnavailableError
 from gateway.observe.logging import configure
 from gateway.pipeline.reconcile import KINDS, Report
@@ -98,7 +98,7 @@ def cases(closed: bool, limit: int, json_output: bool, config: Path | None, data
         ("case", "kind", "birth or message", "since", "what is known", "closed"),
         (
             (
-                c["id"], c["kind"], c["birth_id"] or f"message {c['message_id']}", f"{c['opened_at']:%Y-%m-%d %H:%M}",
+                c["id"], c["kind"], c["birth_id"] or f"message {c['message_id']}", when(c["opened_at"]),
                 _words(c["detail"]), c["resolution"],
             )
             for c in found

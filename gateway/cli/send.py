@@ -19,7 +19,7 @@ from gateway.errors import ConfigError, Hl7SyntaxError, ProcotError
 from gateway.hl7.charset import decode
 from gateway.hl7.header import salvage_header
 from gateway.mllp.client import MllpClient, acknowledgement
-from gateway.mllp.files import split_messages
+from gateway.mllp.files import envelope_remarks, split_messages
 from gateway.mllp.tls import client_context
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ def _read(files: tuple[str, ...]) -> Iterator[_Message]:
             data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         except OSError as error:
             raise ConfigError(f"{name}: cannot be read ({error.strerror})") from None
+        for remark in envelope_remarks(data):
+            errors.print(f"{name}: {remark}", markup=False, soft_wrap=True)
         for content in split_messages(data):
             header = salvage_header(decode(content).text)
             yield _Message(name, content, header.control_id if header else "")

@@ -21,7 +21,7 @@ from gateway.config import Config, load
 from gateway.contract.facility import FacilityProfile
 from gateway.errors import ConfigError
 from gateway.hl7.charset import decode
-from gateway.mllp.files import split_messages
+from gateway.mllp.files import envelope_remarks, split_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,6 +155,8 @@ def _judge_file(run: _Run, name: str, of_folder: bool) -> None:
     if other and not any(message.startswith(b"MSH") for message in messages):
         run.skipped += 1
         return
+    for remark in envelope_remarks(data):
+        errors.print(f"{name}: {remark}", markup=False, soft_wrap=True)
     for message in messages:
         _judge(run, name, message)
 

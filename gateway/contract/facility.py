@@ -85,6 +85,11 @@ class FacilityProfile(BaseModel):
         "answer on its connection, or later as a message of its own to deliver_to",
     )
     update_creates: bool = Field(default=True, description="an A08/A31 for an unknown newborn opens a birth")
+    consent: Literal["public_task", "required"] = Field(
+        default="public_task",
+        description="the registration of a birth is a public task: a missing consent is named and holds nothing; "
+        "or it is required and the birth waits for the form",
+    )
     control_id_per_day: bool = Field(
         default=False, description="MSH-10 starts anew each day: it is unique with the day of MSH-7 only"
     )

@@ -35,6 +35,18 @@ class Entry:
     text_en: str
     answer: str = ""  # "reject" turns the whole answer to AR/CR
 
+    def sentence(self, language: str) -> str:
+        """Return what is wrong, `id` or `en`: the text up to its first full stop."""
+        return self._parts(language)[0]
+
+    def remedy(self, language: str) -> str:
+        """Return the right next step: the rest of the text."""
+        return self._parts(language)[1]
+
+    def _parts(self, language: str) -> tuple[str, str]:
+        first, _, rest = (self.text_id if language == "id" else self.text_en).partition(". ")
+        return first + "." * bool(rest), rest
+
 
 @cache
 def catalogue() -> dict[str, Entry]:

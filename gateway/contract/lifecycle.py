@@ -52,6 +52,8 @@ _HEARD = frozenset({_S.IN_PROCESS, _S.ISSUED, _S.AMENDMENT_REVIEW})
 MOVES: dict[State, frozenset[State]] = {
     _S.RECEIVED: JUDGED | {_S.CANCELLED, _S.MERGED},
     **{state: JUDGED | _HEARD | {_S.CANCELLED, _S.MERGED} for state in JUDGED - {_S.READY, _S.HOLD_DATA}},
+    # An office that takes its records itself takes its stillbirths too, for another document (F 73).
+    _S.STILLBIRTH: JUDGED | _HEARD | {_S.AWAIT_OFFICE, _S.CANCELLED, _S.MERGED},
     _S.HOLD_DATA: JUDGED | _HEARD | {_S.REFUSED, _S.CANCELLED, _S.MERGED},
     _S.READY: JUDGED | _HEARD | {_S.SEALED, _S.AWAIT_OFFICE, _S.CANCELLED, _S.MERGED, _S.DEAD_LETTER},
     _S.SEALED: JUDGED | _HEARD | {_S.SUBMITTED, _S.CANCELLED, _S.MERGED, _S.DEAD_LETTER},

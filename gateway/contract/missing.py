@@ -24,6 +24,7 @@ ITEMS: dict[str, Item] = {
     "name": Item("parents", "nama anak yang dapat dicatat di akta", "a name for the child that may stand on an akta"),
     "birth_date": Item("hospital", "tanggal lahir", "the date of birth"),
     "birth_time": Item("hospital", "jam lahir", "the time of birth"),
+    "birth_place": Item("hospital", "tempat kelahiran (kabupaten/kota)", "the place of birth (kabupaten or kota)"),
     "sex": Item("hospital", "jenis kelamin bayi, L atau P", "the child's sex, male or female"),
     "birth_order": Item("hospital", "urutan lahir bayi kembar", "the order within the multiple birth"),
     "final_result": Item("hospital", "hasil pemeriksaan yang final", "the final result of an observation"),

@@ -277,15 +277,29 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class ElementVerdict:
+    """What the register said of one element of a parent. `field` is the record's; None: it was asked and not answered.
+
+    `score` is out of 100, None where no score came with the word.
+    """
+
+    field: str
+    agrees: bool | None
+    score: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ParentCheck:
     """The registry's opinion on one parent's elements. `findings` is empty where all agree.
 
     `learned` are values by record path that were missing and that the registry told, where it may be asked for them.
+    `elements` are the verdicts one by one, for the officer; empty where the answer was about the whole person.
     """
 
     parent: str  # "mother" or "father"
     findings: tuple[Finding, ...]
     learned: Mapping[str, Personal] = field(default_factory=dict, repr=False)
+    elements: tuple[ElementVerdict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

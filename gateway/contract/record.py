@@ -125,7 +125,7 @@ class Child(Part):
     apgar_5: int | None = Field(default=None, ge=0, le=10)
     apgar_10: int | None = Field(default=None, ge=0, le=10)
     nik: Nik | None = Field(default=None, description="only if the registry has given one already")
-    died_at: str | None = Field(default=None, description="PID-29 as sent: death after birth")
+    died_at: str | None = Field(default=None, description="PID-29 as sent, or what else tells of death after birth")
 
     @property
     def moment_of_birth(self) -> dt.datetime | None:

@@ -162,6 +162,13 @@ def join(block: Block, answers: Sequence[Sequence[bytes]], signature: Signature)
     return b"".join(lines)
 
 
+def remarks(block: Block) -> list[str]:
+    """Return where the sender's own counts are not what came, batch by batch: what `join` says in BTS-2 and FTS-2."""
+    said = [(f"batch {number}: ", _missing(batch)) for number, batch in enumerate(block.batches, 1)]
+    said += [("file: ", _missing_batches(block))] if block.file_header else []
+    return [where + what for where, what in said if what]
+
+
 def _header(name: bytes, theirs: bytes, signature: Signature, number: int) -> bytes:
     """Answer FHS or BHS: parties exchanged, our time and control id, theirs as the reference."""
     separator, fields = _fields(theirs)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.hl7.batch import cut, remarks
 from gateway.mllp.framing import CR, FS, VT
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ def split_messages(data: bytes) -> list[bytes]:
             inside = True
         messages[-1].append(line)
     return [CR.join(lines) + CR for lines in messages]
+
+
+def envelope_remarks(data: bytes) -> list[str]:
+    """Return where the batch counts in `data` are not what is there; the envelopes themselves are never sent."""
+    block = CR.join(_segments(data)) + CR
+    return remarks(cut(block, limit=len(block)))
 
 
 def _segments(data: bytes) -> Iterator[bytes]:

@@ -86,6 +86,27 @@ class Metrics:
         self.escalations = Counter(
             "procot_births_escalated_total", "Births whose day of the legal term was told", ["day"], registry=registry
         )
+        self.likenesses = Counter(
+            "procot_births_compared_total", "Births found to be twins, duplicates, contradictions", ["verdict"],
+            registry=registry,
+        )  # fmt: skip
+        self.identity_decisions = Counter(
+            "procot_identity_decisions_total", "Suspected duplicates that a person decided", ["decision"],
+            registry=registry,
+        )  # fmt: skip
+        self.journal_unsealed = Gauge(
+            "procot_journal_unsealed_entries", "Entries of the evidence journal under no checkpoint yet",
+            registry=registry,
+        )  # fmt: skip
+        self.journal_unsealed_seconds = Gauge(
+            "procot_journal_unsealed_seconds", "Age of the oldest of them; more than a few: sealing stands still",
+            registry=registry,
+        )  # fmt: skip
+        self.journal_entries = Gauge("procot_journal_entries", "Sealed entries", registry=registry)
+        self.journal_checkpoint_seconds = Gauge(
+            "procot_journal_checkpoint_age_seconds", "Age of the last checkpoint; grows while nothing happens",
+            registry=registry,
+        )  # fmt: skip
         self.forms = Counter("procot_forms_total", "Forms received", ["outcome"], registry=registry)
         self.leases = Counter("procot_leases_total", "Records taken under a lease", ["again"], registry=registry)
         self.outcomes = Counter("procot_office_outcomes_total", "Outcomes of offices", ["outcome"], registry=registry)

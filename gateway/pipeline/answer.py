@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _SILENT = ("", "NE")  # MSH-15 values that want no accept answer
 # Who speaks in another's name gets its answer where it is; that other's listener hears nothing of it.
-_NOT_THE_SENDER = frozenset({"FACILITY_UNKNOWN", "FACILITY_NOT_ALLOWED", "APPLICATION_NOT_ALLOWED"})
+NOT_THE_SENDER = frozenset({"FACILITY_UNKNOWN", "FACILITY_NOT_ALLOWED", "APPLICATION_NOT_ALLOWED"})
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _counter = itertools.count(int.from_bytes(os.urandom(2)))
 
@@ -45,15 +45,24 @@ def new_control_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes out, and what the log calls it. Both byte strings may be empty: the sender asked for silence.
+    """What goes out, and the verdict it is about. Both byte strings may be empty: the sender asked for silence.
 
-    `deferred` is the application answer that goes to the sender's own listener: its control id and bytes.
+    `deferred` is the application answer that goes to the sender's own listener: its control id and bytes. `accepted` is
+    the code of `accept` where it is another than the verdict's.
     """
 
     code: str
     accept: bytes
     application: bytes
     deferred: tuple[str, bytes] | None = None
+    accepted: str = ""
+
+    @property
+    def said(self) -> str:
+        """The code that the sender reads first, as metrics and log tell it; "none" where it wanted no answer."""
+        if not self.frames:
+            return "none"
+        return (self.accepted or self.code) if self.accept else self.code
 
     @property
     def frames(self) -> tuple[bytes, ...]:
@@ -95,9 +104,9 @@ class Answerer:
         if channel == "listener":
             control_id = outbound.new_control_id()
             letter = self._build(verdict, code, findings, control_id=control_id, deferred=True)
-            return Answer(code, accept, b"", (control_id, letter))
+            return Answer(code, accept, b"", (control_id, letter), "CA")
         application = self._build(verdict, code, findings) if channel == "same_connection" else b""
-        return Answer(code, accept, application) if kept else Answer(code, application, b"")
+        return Answer(code, accept, application, accepted="CA") if kept else Answer(code, application, b"")
 
     def refuse(self, verdict: Verdict, finding: Finding) -> Answer:
         """Return the answer to a message that was not kept for a reason of ours, or whose control id was reused."""
@@ -130,7 +139,7 @@ def _channel(verdict: Verdict, header: Header, findings: Sequence[Finding]) -> A
     """Return where a wanted application answer goes. Without an accept answer it is the only one and belongs here."""
     profile = verdict.facility.application_answer if verdict.facility else "none"
     nameable = bool(header.control_id.strip())  # later and elsewhere, only MSA-2 tells what it answers
-    if profile == "listener" and nameable and not any(f.code in _NOT_THE_SENDER for f in findings):
+    if profile == "listener" and nameable and not any(f.code in NOT_THE_SENDER for f in findings):
         return "listener"
     return "same_connection" if header.accept_ack in _SILENT or profile == "same_connection" else "none"
 

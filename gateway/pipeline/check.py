@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.contract.lifecycle import State
 from gateway.contract.revision import build_record, changed_paths, leaves_of, proposed
@@ -13,7 +13,7 @@ from gateway.store.births import Why
 from gateway.store.queue import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from gateway.contract.finding import Finding
     from gateway.contract.masked import Personal
@@ -43,7 +43,7 @@ async def run(context: Context, task: Task) -> None:
         if birth.state is State.READY and birth.revision == asked.revision:
             if learned:
                 await _learn(context, connection, birth, learned)
-            await _go_on(context, connection, birth, findings)
+            await _go_on(context, connection, birth, findings, _verdicts(asked.revision, checks))
 
 
 async def _learn(context: Context, connection: Connection, birth: Birth, learned: Mapping[str, Personal]) -> None:
@@ -61,14 +61,33 @@ async def _learn(context: Context, connection: Connection, birth: Birth, learned
     await births.note(connection, birth, why)
 
 
-async def _go_on(context: Context, connection: Connection, birth: Birth, findings: list[Finding]) -> None:
+def _verdicts(revision: int, checks: Sequence[ParentCheck]) -> dict[str, Any]:
+    """Return what the event keeps for the officer: by field whether it agrees, and the score; no values."""
+    if not checks:
+        return {}
+    told = [
+        {
+            "parent": check.parent,
+            "elements": {e.field: {"agrees": e.agrees, "score": e.score} for e in check.elements},
+            "codes": sorted(f.code for f in check.findings),
+        }
+        for check in checks
+    ]
+    return {"revision": revision, "checks": told}
+
+
+async def _go_on(
+    context: Context, connection: Connection, birth: Birth, findings: list[Finding], told: dict[str, Any]
+) -> None:
     if findings:
         known = [f for f in birth.findings if f["code"] not in {new.code for new in findings}]
         await keep_findings(context, connection, birth, known + [f.as_dict() for f in findings])
     state = state_of(findings, birth.accepted)
     if state is State.READY:
-        await births.note(connection, birth, Why("registry", "check", "parents agree with the population register"))
+        await births.note(
+            connection, birth, Why("registry", "check", "parents agree with the population register", detail=told)
+        )
         await queue.add(connection, Kind.SEAL, birth_id=birth.id, priority=birth.priority)
     else:
-        codes = {"codes": sorted(f.code for f in findings)}
+        codes = {"codes": sorted(f.code for f in findings), **told}
         await go(context, connection, birth, state, Why("registry", "check", "parents' data differ", detail=codes))

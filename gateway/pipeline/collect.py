@@ -6,18 +6,21 @@ A file whose SHA-256 is not the announced one is never delivered (domain F 99).
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gateway.contract.ports import Certificate, Correspondence
+from gateway.contract.lifecycle import State
+from gateway.contract.ports import AnswerKind, Certificate, Correspondence
 from gateway.contract.registered import as_registered, differing
 from gateway.contract.revision import under_number
 from gateway.errors import RegistryProtocolError
-from gateway.store import births, messages, outbound, queue, submissions
+from gateway.store import births, likenesses, messages, outbound, queue, submissions
 from gateway.store.births import Why
 from gateway.store.queue import Kind
 
 if TYPE_CHECKING:
+    from gateway.contract.ports import HospitalAdapter
+    from gateway.contract.record import BirthRecord
     from gateway.pipeline.context import Context
     from gateway.store.births import Birth
     from gateway.store.database import Connection
@@ -62,37 +65,73 @@ async def _is_newer(connection: Connection, birth: Birth, read: Certificate) -> 
 async def _write_letters(
     context: Context, connection: Connection, birth: Birth, certificate: Certificate, *, revoked: bool
 ) -> None:
+    """Write to the hospital of the birth, and to one the baby was moved to (domain F 62)."""
+    revision = await submissions.certified_revision(connection, birth.id)
+    asked = await births.record_of(connection, birth.id, revision)
+    differs = differing(asked, certificate.registered)
+    news = _News(
+        # What the akta says, whatever was said since.
+        record=as_registered(asked, certificate.registered, differs),
+        differs=differs,
+        replaces=await submissions.replaced_number(connection, birth.id),
+        revision=revision,
+        revoked=revoked,
+    )
+    link = f"{context.public_url()}/v1/births/{birth.id}/document" if certificate.document else ""
+    await _write_to(context, connection, birth, replace(certificate, document_url=link), news)
+    if context.schema_level < likenesses.SINCE:
+        return
+    for other in await outbound.also_told(connection, birth.id):  # the link is for the hospital of birth alone
+        moved = await births.read(connection, other)
+        await _write_to(context, connection, moved, replace(certificate, document_url=""), news)
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What all letters about one certificate tell."""
+
+    record: BirthRecord
+    differs: tuple[str, ...]
+    replaces: str
+    revision: int
+    revoked: bool
+
+    def kinds(self, adapter: HospitalAdapter, certificate: Certificate) -> tuple[AnswerKind, ...]:
+        if self.revoked:
+            return adapter.revocation_messages()
+        kinds = adapter.replacement_messages() if self.replaces else adapter.certificate_messages()
+        if certificate.child_nik:
+            return kinds
+        # A stillborn child, or one of foreigners: there is no NIK to tell (F 58, 73).
+        return tuple(kind for kind in kinds if kind is not AnswerKind.CHILD_IDENTITY)
+
+
+async def _write_to(
+    context: Context, connection: Connection, birth: Birth, certificate: Certificate, news: _News
+) -> None:
+    """Write to the hospital that a birth, or what was merged into it, came from: in its format, under its number."""
     facility = context.facility(birth.facility)
     if not facility.deliver_to:
         await births.note(connection, birth, Why("gateway", "collect", "waits for pick-up over HTTP"))
         return
     adapter = context.hospitals[facility.adapter]
     origin, _ = await messages.origin(connection, birth.first_message_id)
-    revision = await submissions.certified_revision(connection, birth.id)
-    asked = await births.record_of(connection, birth.id, revision)
-    differs = differing(asked, certificate.registered)
-    # What the akta says, whatever was said since.
-    record = under_number(as_registered(asked, certificate.registered, differs), birth.medical_record)
-    replaces = await submissions.replaced_number(connection, birth.id)
-    link = f"{context.public_url()}/v1/births/{birth.id}/document" if certificate.document else ""
-    linked = replace(certificate, document_url=link)
-    kinds = adapter.replacement_messages() if replaces else adapter.certificate_messages()
-    if revoked:
-        kinds = adapter.revocation_messages()
     # A correction may keep the number: its letters are still others.
-    subject = f"{certificate.number}:{revision}" if replaces else certificate.number
-    for kind in kinds:
+    subject = f"{certificate.number}:{news.revision}" if news.replaces else certificate.number
+    if birth.state is State.MERGED:
+        subject += f"@{birth.id}"
+    for kind in news.kinds(adapter, certificate):
         control_id = outbound.new_control_id()
         letter = Correspondence(
             facility=facility,
-            record=record,
+            record=under_number(news.record, birth.medical_record),
             control_id=control_id,
             now=context.clock(),
             our_application=context.config.gateway.application,
             our_facility=context.config.gateway.facility,
             origin=origin,
-            replaces="" if revoked else replaces,
-            differs=differs,
+            replaces="" if news.revoked else news.replaces,
+            differs=news.differs,
         )
         kept = await outbound.keep(
             connection,
@@ -100,7 +139,7 @@ async def _write_letters(
             facility=birth.facility,
             kind=kind.value,
             subject=subject,
-            letter=(control_id, adapter.compose(kind, linked, letter)),
+            letter=(control_id, adapter.compose(kind, certificate, letter)),
         )
         if kept is not None:
             await queue.add(connection, Kind.DELIVER, birth_id=birth.id, outbound_id=kept, priority=birth.priority)

@@ -22,19 +22,23 @@ from gateway.contract.finding import Finding
 from gateway.contract.form import Form
 from gateway.contract.lifecycle import JUDGED, State
 from gateway.contract.missing import described
+from gateway.contract.pointer import pointer
 from gateway.contract.ports import Attachment, Draft, Effect
 from gateway.contract.precedence import keep_stronger
 from gateway.contract.revision import apply_draft, changed_paths, leaves_of
 from gateway.errors import ProcotError
 from gateway.hl7.location import Location
+from gateway.pipeline import likeness
 from gateway.pipeline.change import twin_group
+from gateway.pipeline.likeness import patiently
 from gateway.pipeline.rejudge import MESSAGE, keys_of, rejudge
 from gateway.pipeline.settle import asked_for_data
-from gateway.store import attachments, births, forms
+from gateway.store import attachments, births, forms, likenesses
 from gateway.store.births import Why
 from gateway.store.forms import Answered
 from gateway.verify.content import judge
 from gateway.verify.missing import missing
+from gateway.verify.names import spellings
 from gateway.verify.people import people_problems
 
 if TYPE_CHECKING:
@@ -72,7 +76,7 @@ _ANSWERED = (
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with a form: where (JSON Pointer), a stable code, and both sentences."""
+    """One thing that is wrong with a form: where (JSON Pointer, "" the whole), a stable code, and both sentences."""
 
     pointer: str
     code: str
@@ -139,7 +143,15 @@ async def take(context: Context, birth_id: uuid.UUID, told: _Read, teller: Telle
 
     Raises LookupError, FormRefusedError, FormTooLateError and KeyReusedError; each leaves everything as it was.
     """
+    return await patiently(lambda mothers: _take(context, birth_id, told, teller, mothers), context.rng)
+
+
+async def _take(
+    context: Context, birth_id: uuid.UUID, told: _Read, teller: Teller, mothers: frozenset[bytes]
+) -> dict[str, Any]:
     async with context.database.transaction() as connection:
+        if mothers:
+            await likenesses.lock_mothers(connection, mothers)
         birth = await births.lock(connection, birth_id)
         if teller.key and (before := await forms.answered(connection, birth.id, teller.key)):
             if before.digest != told.digest:
@@ -156,6 +168,18 @@ async def take(context: Context, birth_id: uuid.UUID, told: _Read, teller: Telle
     context.metrics.forms.labels("taken").inc()
     _log.info("form.taken", birth_id=str(birth.id), facility=birth.facility, state=answer["state"])
     return answer
+
+
+async def spellings_of(context: Context, birth_id: uuid.UUID) -> list[str]:
+    """Return how a held name could be written, for the parents to choose (F 31); empty where that is of no use.
+
+    Not a part of the answer that is kept for a repetition: it is a name. Raises LookupError.
+    """
+    async with context.database.connection() as connection:
+        birth = await births.read(connection, birth_id)
+    name = birth.record.child.name
+    held = any(f["state"] == State.HOLD_NAME.value for f in birth.findings)
+    return list(spellings(name.reveal())) if name and held else []
 
 
 async def _apply(context: Context, connection: Connection, birth: Birth, told: _Read, teller: Teller) -> dict[str, Any]:
@@ -186,6 +210,7 @@ async def _revise(context: Context, connection: Connection, birth: Birth, record
     changed = why.detail["changed"]
     keys = keys_of(context, record)
     await births.revise(connection, birth, record, keys=keys, changed=changed, why=why)
+    await likeness.look_again(context, connection, birth, changed, why)
     if birth.twin_group is None and (group := await twin_group(connection, record, keys)):
         await births.set_twin_group(connection, birth.id, group)
         birth.twin_group = group
@@ -227,7 +252,7 @@ def _judged(
     leaves = leaves_of(record, derived=True)
     judgement = judge(
         leaves,
-        {path: Location(pointer) for path, (pointer, _) in values.items()},
+        {path: Location(place) for path, (place, _) in values.items()},
         facility=facility,
         now=now,
         require_form=False,
@@ -280,18 +305,18 @@ def _documents(form: Form, limits: Limits) -> tuple[list[Attachment], list[Probl
     if len(form.documents) > limits.form_documents:
         return [], [_too_large("/documents", f"{limits.form_documents} documents")]
     for index, document in enumerate(form.documents):
-        pointer = f"/documents/{index}/content"
+        place = f"/documents/{index}/content"
         try:
             content = base64.b64decode(document.content, validate=True)
         except (binascii.Error, ValueError):
             content = b""
         mime = next((mime for magic, mime in _MAGIC if content.startswith(magic)), "")
         if len(content) > limits.form_document_bytes:
-            problems.append(_too_large(pointer, f"{limits.form_document_bytes} bytes"))
+            problems.append(_too_large(place, f"{limits.form_document_bytes} bytes"))
         elif not content:
-            problems.append(_problem(pointer, "DOCUMENT_UNREADABLE"))
+            problems.append(_problem(place, "DOCUMENT_UNREADABLE"))
         elif not mime or document.mime not in (None, mime):
-            problems.append(_problem(pointer, "DOCUMENT_TYPE"))
+            problems.append(_problem(place, "DOCUMENT_TYPE"))
         else:
             read.append(_attachment(document.kind, mime, content))
     if sum(d.size for d in read) > limits.form_documents_bytes:
@@ -316,13 +341,13 @@ _DOCUMENT_TEXTS = {
 }
 
 
-def _problem(pointer: str, code: str) -> Problem:
-    return Problem(pointer, code, *_DOCUMENT_TEXTS[code])
+def _problem(place: str, code: str) -> Problem:
+    return Problem(place, code, *_DOCUMENT_TEXTS[code])
 
 
-def _too_large(pointer: str, limit: str) -> Problem:
+def _too_large(place: str, limit: str) -> Problem:
     return Problem(
-        pointer,
+        place,
         "DOCUMENT_TOO_LARGE",
         f"More than {limit}. Scan in grey at 150 dpi, or send the documents in several forms.",
         f"Melebihi batas ({limit}). Pindai abu-abu 150 dpi, atau kirim dalam beberapa formulir.",
@@ -331,18 +356,18 @@ def _too_large(pointer: str, limit: str) -> Problem:
 
 def _shape(error: Any) -> Problem:  # noqa: ANN401 - pydantic's ErrorDetails is typed by name only
     """Return a problem of form; pydantic's words name what is expected and never what was sent."""
-    pointer = "".join(f"/{part}" for part in error["loc"]) or "/"
+    place = pointer(error["loc"])
     match error["type"]:
         case "missing":
-            return Problem(pointer, "REQUIRED", "This field is required.", "Bidang ini wajib diisi.")
+            return Problem(place, "REQUIRED", "This field is required.", "Bidang ini wajib diisi.")
         case "extra_forbidden":
-            return Problem(pointer[:120], "UNKNOWN_FIELD", "There is no such field.", "Bidang ini tidak dikenal.")
+            return Problem(place, "UNKNOWN_FIELD", "There is no such field.", "Bidang ini tidak dikenal.")
         case "string_too_long" | "too_long":
-            return Problem(pointer, "TOO_LONG", f"{error['msg']}.", "Isi terlalu panjang.")
+            return Problem(place, "TOO_LONG", f"{error['msg']}.", "Isi terlalu panjang.")
         case "json_invalid":
-            return Problem("/", "NOT_JSON", "The body is no JSON.", "Isi permintaan bukan JSON.")
+            return Problem("", "NOT_JSON", "The body is no JSON.", "Isi permintaan bukan JSON.")
     said = error["msg"].removeprefix("Value error, ")
-    return Problem(pointer, "WRONG_FORM", f"{said}.", "Isi bidang ini tidak sesuai bentuk yang diminta.")
+    return Problem(place, "WRONG_FORM", f"{said}.", "Isi bidang ini tidak sesuai bentuk yang diminta.")
 
 
 def _too_late(state: State) -> str:

@@ -12,7 +12,9 @@ import itertools
 from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
-from gateway.hl7.batch import Block, Signature, cut, is_one_message, join
+import structlog
+
+from gateway.hl7.batch import Block, Signature, cut, is_one_message, join, remarks
 from gateway.hl7.dates import format_moment
 from gateway.mllp.commit import NotKept
 from gateway.pipeline.answer import new_control_id
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.pipeline.answer import Answerer
     from gateway.pipeline.intake import Intake
 
+_log = structlog.get_logger()
 _AT_A_TIME = 32  # messages of one batch between verdict and commit
 _OUR_ZONE = ZoneInfo("Asia/Jakarta")
 
@@ -100,7 +103,12 @@ class Frames:
         return self._joined(found, answers)
 
     def _joined(self, found: Block, answers: list[Sequence[bytes]]) -> Sequence[bytes]:
-        """Put the answers together; one message that was not kept makes the whole block one to send again."""
+        """Put the answers together; one message that was not kept makes the whole block one to send again.
+
+        A count that is not what came is told in BTS-2; where each message is answered alone there is only the log.
+        """
+        for remark in remarks(found):
+            _log.warning("batch.incomplete", note=remark, messages=len(found.parts))
         if found.enveloped and self._in_one:
             frames: tuple[bytes, ...] = (join(found, answers, self._signature(found)),)
         else:

@@ -23,6 +23,7 @@ from gateway.errors import MessageNotKeptError, OverloadedError
 from gateway.hl7.header import salvage_header
 from gateway.hl7.location import Location
 from gateway.mllp.commit import NotKept
+from gateway.pipeline.answer import NOT_THE_SENDER
 from gateway.pipeline.large import LARGE_BYTES
 from gateway.pipeline.verdict import UPDATES, Verdict, in_view_of
 from gateway.store.answers import Letter
@@ -273,7 +274,7 @@ class Intake:
         """Answer AE 205 to other content under a used control id, once its bytes are set aside for a person (A.6)."""
         incoming.findings = [Finding("CONTROL_ID_REUSED", _MSH_10)]
         refusal = self._answerer.refuse(incoming.verdict, incoming.findings[0])
-        self._log(incoming, refusal.code, transport, note="control id reused")
+        self._log(incoming, refusal.said, transport, note="control id reused")
         self._metrics.quarantined.labels("CONTROL_ID_REUSED").inc()
         _log.warning("message.control_id_reused", facility=_facility_of(incoming), control_id=_control_id_of(incoming))
         aside = self._inbox.submit(_Aside(incoming.raw, incoming.peer, refusal.accept))
@@ -287,7 +288,7 @@ class Intake:
         elif isinstance(error, OverloadedError):
             code = "OVERLOADED"
         answer = self._answerer.refuse(incoming.verdict, Finding(code, Location("MSH")))
-        self._log(incoming, answer.code, transport, note="not kept")
+        self._log(incoming, answer.said, transport, note="not kept")
         return answer.frames if code == "INTERNAL" else NotKept(answer.frames)
 
     def _answer(self, incoming: _Incoming, kept: Kept, transport: str) -> Sequence[bytes]:
@@ -296,12 +297,14 @@ class Intake:
         before, row = kept.before, kept.row
         if before is None:
             note = "application answer deferred" if answer.deferred else None
-            self._log(incoming, answer.code, transport, message_id=kept.message_id, note=note)
+            self._log(incoming, answer.said, transport, message_id=kept.message_id, note=note)
+            if refused := [f.code for f in incoming.findings if f.code in NOT_THE_SENDER]:
+                _log.warning("sender.refused", facility=_facility_of(incoming), peer=incoming.peer, code=refused[0])
             if isinstance(row, Quarantined):
                 self._metrics.quarantined.labels(row.reason).inc()
             return answer.frames
         self._metrics.replays.inc()
-        self._log(incoming, answer.code, transport, note="replay")
+        self._log(incoming, answer.said, transport, note="replay")
         return tuple(part for part in (before.answer, before.application_answer) if part)
 
     def _log(

@@ -1,8 +1,9 @@
 """The registry back office's side of a birth: records taken under a lease, and what became of them (contract.md).
 
-This is the way of an office without an interface of its own. The record left the house when it was first taken: an
-attempt is written and the birth is IN_PROCESS, so that nothing about it changes behind the office's back. An outcome
-names its lease, and goes on as an answer of a registry does: settle, collect, deliver.
+This is the way of an office without an interface of its own; a stillbirth goes it too, for its letter (domain F 73).
+The record left the house when it was first taken: an attempt is written and the birth is IN_PROCESS, so that nothing
+about it changes behind the office's back. An outcome names its lease, and goes on as an answer of a registry does:
+settle, collect, deliver.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from gateway.contract.lifecycle import CERTIFIED, State
 from gateway.contract.masked import Nik, Personal
 from gateway.contract.missing import described
 from gateway.contract.ports import Certificate, Outcome, RegistryStatus
-from gateway.contract.precedence import source_of
-from gateway.contract.revision import changed_paths, leaves_of
 from gateway.errors import ProcotError
 from gateway.pipeline import clocks
+from gateway.pipeline.difference import changes, listed
 from gateway.pipeline.routing import office_name
+from gateway.pipeline.seal import make_seal
 from gateway.pipeline.settle import settle
-from gateway.store import attachments, births, leases, messages, submissions, views
+from gateway.store import attachments, births, checks, leases, messages, submissions, views
 from gateway.store.births import Why
-from gateway.verify.akta import check_issued, read_issued
+from gateway.verify.akta import check_issued, document_kind, read_issued
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -115,6 +116,7 @@ class OutcomeOutOfPlaceError(ProcotError):
 async def lease(context: Context, wanted: Wanted, *, actor: str, seconds: float) -> list[dict[str, Any]]:
     """Take records and return each complete, the most urgent first."""
     async with context.database.transaction() as connection:
+        await _lay_out_stillbirths(context, connection, wanted)
         items = []
         for taken in await leases.take(connection, wanted, holder=actor, seconds=seconds):
             birth = await births.lock(connection, taken.birth_id)
@@ -127,6 +129,22 @@ async def lease(context: Context, wanted: Wanted, *, actor: str, seconds: float)
         context.metrics.leases.labels(again).inc()
         _log.info("office.leased", birth_id=str(birth.id), facility=birth.facility, outcome=f"taken {item['taken']}")
     return [item for _, item in items]
+
+
+async def _lay_out_stillbirths(context: Context, connection: Connection, wanted: Wanted) -> None:
+    """Sign the stillbirths that wait for this office: they are judged, and nobody else has the next move."""
+    config = context.config
+    offices = [office.code for office in config.office if office.way == "lease"]
+    offices += [config.registry.office] if config.registry.way == "lease" else []
+    for birth_id in await leases.stillborn(connection, wanted, offices=offices):
+        birth = await births.lock(connection, birth_id)
+        await births.set_way(connection, birth, way="lease", office=birth.office)
+        seal = make_seal(context, birth)
+        await submissions.keep_seal(connection, birth.id, birth.revision, seal)
+        detail = {"sha256": seal.sha256, "key_id": seal.key_id}
+        why = Why("gateway", "seal", f"stillbirth: signed; waits for office {birth.office}", detail=detail)
+        await births.move(connection, birth, State.AWAIT_OFFICE, why)
+        context.metrics.moves.labels(State.AWAIT_OFFICE.value).inc()
 
 
 def _order(birth: Birth, item: dict[str, Any]) -> tuple[Any, ...]:
@@ -161,6 +179,7 @@ async def _item(context: Context, connection: Connection, birth: Birth, taken: T
         "lease_expires_at": taken.expires_at.isoformat(timespec="seconds"),
         "taken": taken.taken,
         "state": birth.state.value,
+        "document_kind": document_kind(record),
         "revision": revision,
         "idempotency_key": f"{birth.id}:{revision}",
         "office": {"code": birth.office, "name": office_name(birth.office, context.config)},
@@ -170,10 +189,12 @@ async def _item(context: Context, connection: Connection, birth: Birth, taken: T
         **_urgency(context, birth, record, row["deadline"]),
         "record": record.model_dump(mode="json", exclude={"provenance"}),
         "provenance": record.provenance,
+        "revisions": await listed(connection, birth.id),
         "findings": [{k: v for k, v in f.items() if k != "by"} for f in birth.findings],
         "accepted": sorted(birth.accepted),
         "missing": described(row["missing"]),
         "verdicts": await messages.verdicts(connection, birth.id),
+        "checks": await checks.newest(connection, birth.id),
         "waiting_messages": len(await messages.waiting(connection, birth.facility, birth.medical_record)),
         "documents": [_scan(birth, d) for d in await attachments.of_birth(connection, birth.id)],
         "diff": await _difference(connection, birth, record, before if 0 < before < revision else revision - 1),
@@ -204,31 +225,9 @@ async def _difference(connection: Connection, birth: Birth, record: BirthRecord,
     """Return what changed since a revision: both sides, and who said the new one."""
     if since < 1:
         return {"since": 0, "changes": []}
+    # Here a person's data are shown on purpose: the officer decides by them.
     earlier = await births.record_of(connection, birth.id, since)
-    before, after = leaves_of(earlier, derived=True), leaves_of(record, derived=True)
-    return {
-        "since": since,
-        "changes": [
-            {
-                "path": path,
-                "before": _shown(before.get(path)),
-                "after": _shown(after.get(path)),
-                "source": source_of(record.provenance.get(path)).value,
-            }
-            for path in changed_paths(earlier, record)
-        ],
-    }
-
-
-def _shown(value: Any) -> Any:  # noqa: ANN401 - any leaf of a record
-    """Return a leaf as JSON. Here a person's data are shown on purpose: the officer decides by them."""
-    if isinstance(value, Personal):
-        return value.reveal()
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, tuple):
-        return list(value)
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+    return {"since": since, "changes": changes(earlier, record, values=True)}
 
 
 async def open_document(context: Context, birth_id: uuid.UUID, sha256: str, *, actor: str) -> tuple[str, bytes] | None:

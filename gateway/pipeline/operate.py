@@ -11,7 +11,7 @@ from gateway.errors import IllegalMoveError
 from gateway.observe.metrics import Metrics
 from gateway.pipeline.context import known
 from gateway.pipeline.pack import Pack
-from gateway.pipeline.rejudge import go, rejudge
+from gateway.pipeline.rejudge import LIKENESS, go, rejudge
 from gateway.pipeline.routing import office_name
 from gateway.pipeline.settle import asked_for_data
 from gateway.store import attachments, births, outbound, queue, submissions
@@ -51,6 +51,8 @@ class Desk:
 # What a person may take responsibility for. A name or data that are missing cannot be waved through.
 _CHECKED_AGAIN = (State.HOLD_DATA, State.REVIEW, State.REFUSED)
 _RELEASABLE = (State.REVIEW, State.AWAIT_FORM)
+# The digits of some real NIK tell the other sex: the office may find them right (domain F 36).
+_MAY_BE_RIGHT = frozenset({"MOTHER_NIK_SEX_MISMATCH", "FATHER_NIK_SEX_MISMATCH"})
 
 
 async def hold(desk: Desk, birth_id: uuid.UUID) -> State:
@@ -70,7 +72,9 @@ async def hold(desk: Desk, birth_id: uuid.UUID) -> State:
 
 
 async def release(desk: Desk, birth_id: uuid.UUID) -> State:
-    """Let a held birth go on, or take responsibility for what REVIEW or AWAIT_FORM waits for.
+    """Let a held birth go on, or take responsibility for what REVIEW or AWAIT_FORM waits for, or for an odd NIK.
+
+    A stillbirth that is registered goes to the office, for its letter.
 
     Raises LookupError, and IllegalMoveError where nothing can be released, saying what is missing.
     """
@@ -80,14 +84,27 @@ async def release(desk: Desk, birth_id: uuid.UUID) -> State:
             await births.set_held(connection, birth, held=False)
             await births.note(connection, birth, desk.why("release"))
             await _next_task(connection, birth)
-        elif birth.state in _RELEASABLE:
-            codes = frozenset(f["code"] for f in birth.findings if f["state"] == birth.state.value)
+        elif birth.state is State.REVIEW and any(f.get("by") == LIKENESS for f in birth.findings):
+            raise IllegalMoveError(
+                "the birth resembles another one: procot births pairs shows both sides, then procot births merge or "
+                "procot births split decides"
+            )
+        elif (codes := _taken_on(birth)) is not None:
             await births.set_accepted(connection, birth, birth.accepted | codes)
             why = desk.why("release", {"accepted": sorted(codes)})
             await rejudge(desk, connection, birth, why)
         else:
             raise IllegalMoveError(_what_instead(birth))
         return birth.state
+
+
+def _taken_on(birth: Birth) -> frozenset[str] | None:
+    """Return what a person answers for by releasing a birth, None where nobody can."""
+    codes = frozenset(f["code"] for f in birth.findings if f["state"] == birth.state.value)
+    odd = birth.state is State.HOLD_DATA and bool(codes) and codes - birth.accepted <= _MAY_BE_RIGHT
+    # A stillbirth is registered by letter from 28 weeks on; an earlier fetal death is not (domain F 73, 74).
+    registered = birth.state is State.STILLBIRTH and "STILLBIRTH_LT_28W" not in codes
+    return codes if odd or registered or birth.state in _RELEASABLE else None
 
 
 async def retry(desk: Desk, birth_id: uuid.UUID) -> State:
@@ -158,6 +175,8 @@ async def _next_task(connection: Connection, birth: Birth) -> bool:
         return True
     if kind is None:
         return False
+    if kind is Kind.CHECK and await queue.hurry(connection, birth.id, Kind.SEAL):
+        return True  # it was checked and waits for its twin
     await queue.add(connection, kind, birth_id=birth.id, priority=birth.priority)
     await queue.hurry(connection, birth.id, kind)
     return True
@@ -187,14 +206,16 @@ def _what_instead(birth: Birth) -> str:
     )
 
 
-async def hand_over(desk: Desk, birth_id: uuid.UUID) -> Pack:
+async def hand_over(desk: Desk, birth_id: uuid.UUID, *, outage: bool = False) -> Pack:
     """Give a birth's record to the family for an office that is not connected, and return the pack (domain F 61).
 
     From then on the record has left the house, like one that was submitted. Asked for again, the same pack comes.
+    `outage`: also one that was to be submitted to a registry that is away, and did not reach it (domain F 95).
     Raises LookupError, and IllegalMoveError where the birth goes another way.
     """
     async with desk.database.transaction() as connection:
         birth = await births.lock(connection, birth_id)
+        turned = outage and await _turn_to_paper(desk, connection, birth)
         if birth.way != "handover" or birth.state not in (State.AWAIT_OFFICE, State.IN_PROCESS):
             raise IllegalMoveError(
                 f"the birth is {birth.state.value}; a pack is for one that is AWAIT_OFFICE for an office without "
@@ -206,7 +227,7 @@ async def hand_over(desk: Desk, birth_id: uuid.UUID) -> Pack:
             birth.submitted = birth.revision
             await births.move(connection, birth, State.IN_PROCESS, desk.why("handover", {"office": birth.office}))
             desk.metrics.moves.labels(State.IN_PROCESS.value).inc()
-        else:
+        elif not turned:
             await births.note(connection, birth, desk.why("handover", {"office": birth.office, "again": True}))
         sealed = await submissions.sealed(connection, birth.id, birth.submitted)
         keys = await births.keys_as_stored(connection, birth)
@@ -222,6 +243,26 @@ async def hand_over(desk: Desk, birth_id: uuid.UUID) -> Pack:
             signature=sealed.signature,
             made_at=desk.clock(),
         )
+
+
+async def _turn_to_paper(desk: Desk, connection: Connection, birth: Birth) -> bool:
+    """Take a signed birth off the way to a registry that is away, for good: it goes one way only (domain F 95)."""
+    if birth.way:
+        return False
+    waits = birth.state in (State.SEALED, State.SUBMITTED) and not birth.at_registry
+    if not waits or await submissions.must_ask(connection, birth.id, birth.revision):
+        raise IllegalMoveError(
+            f"the birth is {birth.state.value}, and the registry has it or may have it; a pack during an outage is for "
+            "one that was signed and did not reach it"
+        )
+    await queue.drop(connection, birth.id, Kind.SUBMIT)
+    await births.set_way(connection, birth, way="handover", office=birth.office)
+    await submissions.begin_attempt(connection, birth.id, birth.revision)
+    birth.submitted = birth.revision
+    why = desk.why("handover", {"office": birth.office, "outage": True})
+    await births.move(connection, birth, State.IN_PROCESS, why)
+    desk.metrics.moves.labels(State.IN_PROCESS.value).inc()
+    return True
 
 
 async def restrict(desk: Desk, birth_id: uuid.UUID, why: str) -> State:

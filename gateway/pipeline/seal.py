@@ -11,8 +11,10 @@ from gateway.contract.lifecycle import State
 from gateway.contract.ports import TwinGroup
 from gateway.evidence.canonical import canonical, sha256_hex
 from gateway.evidence.envelope import sign_detached
+from gateway.pipeline import siblings
+from gateway.pipeline.rejudge import doubt, rejudge
 from gateway.pipeline.routing import Route, route
-from gateway.store import births, queue, submissions
+from gateway.store import births, likenesses, queue, submissions
 from gateway.store.births import Why
 from gateway.store.queue import Kind
 from gateway.store.submissions import Seal
@@ -29,8 +31,14 @@ async def run(context: Context, task: Task) -> None:
     assert task.birth_id is not None  # noqa: S101 - a seal task is made with its birth
     async with context.database.transaction() as connection:
         birth = await births.lock(connection, task.birth_id)
+        if birth.state is State.READY and await siblings.awaited(context, connection, birth, task):
+            return
         await queue.finish(connection, task)
         if birth.state is not State.READY:
+            return
+        if context.schema_level >= likenesses.SINCE and await doubt(connection, birth):
+            # An older gateway beside this one judged it: it knows nothing of doubles, and nobody decided.
+            await rejudge(context, connection, birth, Why("gateway", "seal", "resembles another birth"))
             return
         found = _route(context, birth)
         if found.way != (birth.way or "push"):

@@ -14,8 +14,9 @@ from gateway.hl7.charset import decode
 from gateway.hl7.dates import parse_moment
 from gateway.hl7.told import decode_told
 from gateway.pipeline import clocks
-from gateway.store import births
+from gateway.store import births, queue
 from gateway.store.births import Why
+from gateway.store.queue import Kind
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -75,6 +76,8 @@ async def note(context: Context, connection: Connection, birth: Birth, kept: Kep
         await births.restrict(connection, birth, reason)
         why = Why("hospital", "assign", f"restricted ({reason}): seen with that scope only", kept.id)
         await births.note(connection, birth, why)
+    if Effect(kept.effect) is Effect.DISCHARGE:
+        await queue.hurry(connection, birth.id, Kind.SEAL)  # who leaves waits for no twin (pipeline.siblings)
     await _note_leaving(context, connection, birth, (Effect(kept.effect), visit.leaves_at, kept.received_at))
 
 

@@ -60,6 +60,14 @@ WITH due AS MATERIALIZED (
                       WHERE l.birth_id = b.id AND l.ended_at IS NULL AND l.expires_at > now())
     ORDER BY b.priority, b.leaves_at, b.deadline, b.received_at LIMIT $3 FOR UPDATE OF b SKIP LOCKED
 )"""
+# Stillbirths that are registered (from 28 weeks on), of offices that take records; none that was submitted before.
+_STILLBORN = """
+SELECT b.id FROM births b
+WHERE b.state = 'LAHIR_MATI' AND NOT b.held AND (b.way = 'lease' OR (b.way IS NULL AND b.submitted = 0))
+  AND b.office = ANY($1) AND ($2 = 'all' OR b.office = $2) AND ($3 OR b.restricted IS NULL)
+  AND b.findings @> '[{"code": "STILLBIRTH_GE_28W"}]'
+ORDER BY b.deadline LIMIT $4 FOR UPDATE OF b SKIP LOCKED
+"""
 # A record by its id may also be one the same office holds or has accepted (a lease that its consumer lost), one that
 # was handed over on paper, or one that was issued: an officer's decision about it needs a lease too.
 _TAKE_THESE = """
@@ -91,6 +99,14 @@ async def take(connection: Connection, wanted: Wanted, *, holder: str, seconds: 
     else:
         rows = await connection.fetch(_TAKE + _UPSERT + _FREE + _RETURNING, *arguments)
     return [Taken(*row) for row in rows]
+
+
+async def stillborn(
+    connection: Connection, wanted: Wanted, *, offices: Sequence[str], limit: int = 50
+) -> list[uuid.UUID]:
+    """Return stillbirths to lay out for the offices that take records themselves; they stay locked."""
+    rows = await connection.fetch(_STILLBORN, list(offices), wanted.office, wanted.restricted, limit)
+    return [row["id"] for row in rows]
 
 
 async def read(connection: Connection, birth_id: uuid.UUID, lease: uuid.UUID) -> Lease:

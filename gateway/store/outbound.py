@@ -83,6 +83,18 @@ async def waiting(connection: Connection, birth_id: uuid.UUID) -> list[int]:
     return [r["id"] for r in rows]
 
 
+async def also_told(connection: Connection, birth_id: uuid.UUID) -> list[uuid.UUID]:
+    """Return the births of other facilities that were merged into this one: their hospitals are told too."""
+    rows = await connection.fetch(
+        """SELECT m.id FROM likenesses l JOIN births b ON b.id = $1
+           JOIN births m ON m.id = CASE WHEN l.earlier = $1 THEN l.later ELSE l.earlier END
+           WHERE (l.earlier = $1 OR l.later = $1) AND l.decision = 'same'
+             AND m.state = 'MERGED' AND m.facility <> b.facility ORDER BY m.received_at, m.id""",
+        birth_id,
+    )
+    return [r["id"] for r in rows]
+
+
 async def told(connection: Connection, birth_id: uuid.UUID) -> bool:
     """Tell whether the hospital accepted any message of a birth."""
     there: bool = await connection.fetchval(

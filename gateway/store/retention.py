@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import uuid
+
+    from gateway.contract.record import BirthRecord
     from gateway.store.database import Connection, Database
 
 # The first segment says who sent it, when and how it was written, and nothing about people.
@@ -101,6 +104,36 @@ async def quarantined(connection: Connection, *, days: int, limit: int) -> Culle
         limit,
     )
     return Culled(len(rows), quarantine=len(rows))
+
+
+_SINCE_LIKENESS = 9  # the migration that brought births.mother_name_key
+
+
+async def is_over(connection: Connection, birth_id: uuid.UUID) -> bool:
+    """Tell whether a birth's time is over: it is finished, and its bodies were removed."""
+    return await connection.fetchval("SELECT culled_at IS NOT NULL FROM births WHERE id = $1", birth_id) is True
+
+
+async def erase(connection: Connection, birth_id: uuid.UUID, bare: BirthRecord) -> None:
+    """Put `bare` in the place of every revision's record and empty what else says who the family is (domain F 111).
+
+    Kept: digests, signatures, the akta's number, states and times. The office has the registration.
+    """
+    record = bare.model_dump(mode="json", exclude_none=True)
+    await connection.execute(
+        "UPDATE births SET record = $2, mother_key = NULL, born_at = NULL WHERE id = $1", birth_id, record
+    )
+    level = await connection.fetchval("SELECT max(version) FROM schema_migrations")
+    if level >= _SINCE_LIKENESS:
+        await connection.execute("UPDATE births SET mother_name_key = NULL WHERE id = $1", birth_id)
+    await connection.execute("UPDATE revisions SET record = $2 WHERE birth_id = $1", birth_id, record)
+    await connection.execute("UPDATE seals SET payload = '' WHERE birth_id = $1", birth_id)
+    for table in ("certificates", "earlier_certificates"):
+        await connection.execute(
+            f"UPDATE {table} SET child_nik = '', family_card = '', registered = '{{}}' WHERE birth_id = $1",  # noqa: S608
+            birth_id,
+        )
+    await connection.execute("UPDATE attachments SET pointer = 'erased:' || id WHERE birth_id = $1", birth_id)
 
 
 async def due(database: Database, *, days: int) -> dict[str, int]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import asyncpg
 
     from gateway.store.database import Database
@@ -82,6 +84,22 @@ async def listing(database: Database) -> list[asyncpg.Record]:
         """SELECT id, label, role, facility, office, restricted, made_at, expires_at, revoked_at FROM tokens
            ORDER BY made_at"""
     )
+
+
+async def labels(database: Database, token_ids: Iterable[str]) -> dict[str, str]:
+    """Return the labels of tokens by their id as text; what is no id of a token is left out."""
+    ids = {found for text in token_ids if (found := _as_id(text)) is not None}
+    if not ids:
+        return {}
+    rows = await database.fetch("SELECT id, label FROM tokens WHERE id = ANY($1)", list(ids))
+    return {str(row["id"]): row["label"] for row in rows}
+
+
+def _as_id(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
 
 
 async def revoke(database: Database, token_id: uuid.UUID) -> bool:

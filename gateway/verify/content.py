@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import State, judged_state
-from gateway.contract.record import Event, PluralityKind, Sex, Variant
+from gateway.contract.record import Event, PlaceKind, PluralityKind, Sex, Variant
 from gateway.hl7.location import Location
+from gateway.verify.cards import check_card
 from gateway.verify.form import missing_items
 from gateway.verify.names import check_name
 from gateway.verify.nik import LENGTH, age_on, birth_date_of, check_nik, clean_nik
@@ -40,14 +41,17 @@ _EXPECTED = {
     "child.born_on": Location("PID", 1, 7),
     "child.born_at": Location("PID", 1, 7),
     "child.sex": Location("PID", 1, 8),
+    "child.place_name": Location("PID", 1, 23),
     "child.birth_order": Location("PID", 1, 25),
     "mother": Location("PID", 1, 21),
     "mother.nik": Location("PID", 1, 21),
     "mother.name": Location("NK1", 1, 2),
     "father": Location("NK1", 1, 3),
     "father.nik": Location("NK1", 1, 33),
+    "father.family_card": Location("NK1", 1, 33),
     "child.gestation_weeks": Location("OBX", 1, 5),
     "form": Location("ZKL", 1),
+    "consent.given": Location("ZKL", 1, 13),
 }
 _SEVERITIES = "EWI"
 _IDENTITY = {
@@ -202,6 +206,24 @@ def _is_future(case: _Case, born: dt.date, offset: str | None) -> bool:
     return wall - dt.timedelta(minutes=-minutes if offset[0] == "-" else minutes) > case.now + _CLOCK_TOLERANCE
 
 
+def _place(case: _Case) -> Iterator[Finding]:
+    """F 63, 64: the akta needs the place; born outside a facility, somebody else than it has to vouch for the birth."""
+    values = case.values
+    if not case.live:
+        return
+    if not (values.get("child.place_name") or values.get("child.place_region")):
+        yield case.found("BIRTH_PLACE", "child.place_name")
+    elsewhere = values.get("child.place_kind") in (PlaceKind.HOME, PlaceKind.OTHER)
+    if elsewhere and not values.get("facility.letter_number"):
+        yield case.found("BORN_ELSEWHERE", "child.place_kind")
+
+
+def _death(case: _Case) -> Iterator[Finding]:
+    """F 76, 77: a child that lived and died gets its akta of birth, and then one of death."""
+    if case.live and case.values.get("child.died_at"):
+        yield case.found("CHILD_DIED", "child.died_at")
+
+
 def _sex(case: _Case) -> Iterator[Finding]:
     """F 78: the form knows two; anything else is the office's decision."""
     if case.live and "child.sex" not in case.values:
@@ -296,7 +318,9 @@ def _mother_age(case: _Case) -> Iterator[Finding]:
     """F 54, 55: very young (no KTP, child protection) or beyond belief: a person looks."""
     day = case.values.get("child.born_on") or case.today
     told, nik = case.values.get("mother.born_on"), case.values.get("mother.nik")
-    born = told or (birth_date_of(nik, today=case.today) if nik else None)
+    cards = (case.values.get("mother.family_card"), case.values.get("family_card"))
+    is_nik = nik and clean_nik(nik) not in cards  # F 42: the digits of a KK are no birth date
+    born = told or (birth_date_of(nik, today=case.today) if nik and is_nik else None)
     if born and not _MOTHER_AGE[0] <= age_on(born, day) <= _MOTHER_AGE[1]:
         yield case.found("MOTHER_AGE", "mother.born_on" if told else "mother.nik")
 
@@ -314,6 +338,24 @@ def _domicile(case: _Case) -> Iterator[Finding]:
         yield case.found("MOTHER_OTHER_KABUPATEN", source)
 
 
+# Of table 0002 and Indonesian words: not married now. A widow may well have been when the child was conceived (F 52).
+_UNMARRIED = frozenset({"S", "B", "D", "N", "BELUM KAWIN", "BELUM MENIKAH", "LAJANG", "CERAI", "CERAI HIDUP"})
+
+
+def _marriage(case: _Case) -> Iterator[Finding]:
+    """F 50, 51: a father without a marriage is kept and told of; a marriage that NK1-14 denies is looked at."""
+    values = case.values
+    if not (case.live and case.is_known("father") and case.is_known("mother")):
+        return
+    match values.get("marriage.status"):
+        case "TIDAK":
+            yield case.found("FATHER_NOT_ON_AKTA", "marriage.status")
+        case "TERCATAT":
+            for path in ("mother.marital_status", "father.marital_status"):
+                if (values.get(path) or "").upper() in _UNMARRIED:
+                    yield case.found("MARRIAGE_CONFLICT", path)
+
+
 def _form(case: _Case) -> Iterator[Finding]:
     """F 88, B.6: what HL7 alone cannot bring. Texts name what is missing, in both languages."""
     if not (case.require_form and case.live):
@@ -324,14 +366,54 @@ def _form(case: _Case) -> Iterator[Finding]:
         yield case.found("FORM_INCOMPLETE", "form", **parameters)
 
 
+def _consent(case: _Case) -> Iterator[Finding]:
+    """F 87: where the facility does not lean on the public task, the parents must have agreed."""
+    if case.live and case.facility.consent == "required" and not case.values.get("consent.given"):
+        yield case.found("CONSENT_MISSING", "consent.given")
+
+
+def _papers(case: _Case) -> Iterator[Finding]:
+    """F 59: of parents without any papers, none of them Indonesian, another document is issued."""
+    known = [parent for parent in ("mother", "father") if case.is_known(parent)]
+    if known and all(_is_without_papers(case, parent) for parent in known):
+        yield case.found("NO_PAPERS", f"{known[0]}.citizenship")
+
+
+def _is_without_papers(case: _Case, parent: str) -> bool:
+    papers = any(case.values.get(f"{parent}.{field}") for field in ("nik", "travel_document"))
+    return case.values.get(f"{parent}.citizenship") == "WNA" and not papers
+
+
+def _cards(case: _Case) -> Iterator[Finding]:
+    """F 89: parents in two family cards: said, and the office asks into which one the child goes."""
+    cards = {clean_nik(c) for parent in ("mother", "father") if (c := case.values.get(f"{parent}.family_card"))}
+    if len(cards) > 1:
+        yield case.found("PARENTS_KK_DIFFER", "father.family_card")
+
+
+def _card_numbers(case: _Case) -> Iterator[Finding]:
+    """Judge the form of the cards that were told (B.2). A wrong one holds nothing: the office has the right one."""
+    for path in ("family_card", "mother.family_card", "father.family_card"):
+        number = case.values.get(path)
+        if number and (problem := check_card(number, today=case.today)):
+            yield case.found(f"KK_{problem}", path, count=str(len(clean_nik(number))))
+
+
 _RULES: tuple[Callable[[_Case], Iterator[Finding]], ...] = (
     _event,
     _moment,
+    _place,
+    _death,
     _sex,
     _order,
     _measures,
     _mother,
     _father,
+    _papers,
+    _cards,
+    _card_numbers,
+    _marriage,
     _name,
     _form,
+    _consent,
 )

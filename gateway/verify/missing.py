@@ -20,6 +20,7 @@ _BY_CODE = {
     "BIRTH_DATE": "birth_date",
     "BIRTH_FUTURE": "birth_date",
     "BIRTH_TIME": "birth_time",
+    "BIRTH_PLACE": "birth_place",
     "SEX_UNKNOWN": "sex",
     "BIRTH_ORDER": "birth_order",
     "OBSERVATION_PRELIMINARY": "final_result",
@@ -46,12 +47,12 @@ def missing(
 ) -> tuple[str, ...]:
     """Return the keys of what holds a birth (stored findings), in the order of `ITEMS`.
 
-    What a person took responsibility for (`accepted`) is not missing any more. Consent is named and holds nothing: the
-    office registers by law (F 87).
+    What a person took responsibility for (`accepted`) is not missing any more. Consent is named also where it holds
+    nothing: the office registers by law (F 87).
     """
     holding = [f for f in findings if f["state"] and f["code"] not in set(accepted)]
     keys = {_key(f) for f in holding if f["state"] != _FORM}
-    if any(f["state"] == _FORM for f in holding):
+    if any(f["state"] == _FORM and f["code"] != "CONSENT_MISSING" for f in holding):
         keys |= set(_form(values, today))
     if values.get("event") is not Event.STILLBIRTH and not values.get("consent.given"):
         keys.add("consent")

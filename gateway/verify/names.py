@@ -26,6 +26,11 @@ _ABBREVIATIONS = frozenset({"MUH", "MUHD", "MOH", "MOCH", "MOHD", "MHD", "MD", "
 _ONE_LETTER_WORDS = frozenset({"I"})
 _PLAIN = re.compile(r"[A-Z]{2,}(?: [A-Z]{2,})+")
 _ODD = _BEFORE | _BEHIND_DOTTED | _ABBREVIATIONS
+# Letters that no accent can be taken from.
+_WITHOUT_ACCENT = str.maketrans({"Æ": "AE", "Ø": "O", "Œ": "OE", "Ł": "L", "Đ": "D", "Ð": "D", "Þ": "TH", "ẞ": "SS"})
+_UNFIT = frozenset(
+    {"UNREADABLE", "MISSING", "PLACEHOLDER", "LENGTH", "NON_BASIC_LATIN", "DIGIT", "PUNCTUATION", "TITLE"}
+)
 # UTF-8 read as Windows-1252 or Latin-1: "Ã«" for "ë", "â€™" for an apostrophe (F 105).
 _MOJIBAKE = re.compile("[ÃÂ][\u0080-\u00bf‚ƒ„…†‡ˆ‰‹‘’“”•–—˜™›]|[Ââ]€")
 
@@ -45,6 +50,22 @@ def check_name(name: str, *, as_sent: str = "", parents: Iterable[str] = ()) -> 
     if name in {normalise_name(parent) for parent in parents}:
         return ["SAME_AS_PARENT"]
     return [] if _is_usual(name) else [code for code, broken in _rules(name) if broken]
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """Return how a name could be written for an akta: marks left out, or blanks for them; letters without accents.
+
+    For the parents to choose from (F 31); none where the name is in order, or where that does not put it in order.
+    """
+    name = normalise_name(name)
+    plain = unicodedata.normalize("NFD", name.translate(_WITHOUT_ACCENT))
+    plain = "".join(c for c in plain if unicodedata.category(c) != "Mn")
+    found = []
+    for blank in ("", " "):
+        spelled = normalise_name("".join(blank if _is_mark(c) else c for c in plain))
+        if spelled != name and spelled not in found and not _UNFIT & {*check_name(spelled)}:
+            found.append(spelled)
+    return tuple(found)
 
 
 def _is_unreadable(text: str) -> bool:

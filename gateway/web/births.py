@@ -14,7 +14,7 @@ from aiohttp import web
 from gateway.contract.lifecycle import State
 from gateway.contract.missing import ITEMS
 from gateway.pipeline import handover
-from gateway.store import submissions, views
+from gateway.store import likenesses, submissions, views
 from gateway.store.views import Filter
 from gateway.web.auth import DATABASE, authenticated, sees
 from gateway.web.problems import problem
@@ -154,7 +154,17 @@ async def _show(request: web.Request, identity: Identity) -> web.StreamResponse:
         # The office told the numbers and no file: with them the facility has all there is.
         await handover.picked_up(request.app[CONTEXT], uuid.UUID(found["id"]), actor=identity.actor)
         found = await in_scope(request, identity) or found
-    return web.json_response(found)
+    return web.json_response(found | {"likenesses": await resembling(request, identity, uuid.UUID(found["id"]))})
+
+
+async def resembling(request: web.Request, identity: Identity, birth_id: uuid.UUID) -> list[dict[str, Any]]:
+    """Return what a birth is to others; of one that this token may not see only that it is there."""
+    found = await likenesses.view(request.app[DATABASE], birth_id)
+    for like in found:
+        if not sees(identity, like):
+            like |= {"birth": None, "facility": None, "state": None, "reason": None}
+        del like["office"], like["restricted"]
+    return found
 
 
 async def _history(request: web.Request, identity: Identity) -> web.StreamResponse:

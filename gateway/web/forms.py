@@ -55,7 +55,7 @@ async def _take(request: web.Request, identity: Identity) -> web.StreamResponse:
     except (FormRefusedError, FormTooLateError, KeyReusedError) as error:
         context.metrics.forms.labels(error.code.lower()).inc()
         return _refused(error)
-    return web.json_response(answer)
+    return web.json_response(answer | {"spellings": await form.spellings_of(context, uuid.UUID(found["id"]))})
 
 
 def _most(limits: Limits) -> int:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from gateway.contract.pointer import pointer
 from gateway.errors import LeaseLostError, RegistryProtocolError
 from gateway.pipeline import officer
 from gateway.pipeline.officer import Decision, Issue, IssueRefusedError, OutcomeOutOfPlaceError, Reason, Word
@@ -51,11 +52,14 @@ class LeaseRequest(_Part):
 
 
 class IssuedCertificate(_Part):
-    """What was issued; `document` is the PDF in base64, where the office hands it out."""
+    """What was issued; `document` is the PDF in base64, where the office hands it out.
+
+    A letter of stillbirth has a number only; a child of foreigners may have neither NIK nor KK.
+    """
 
     number: _Short
-    child_nik: _Short
-    kk_number: _Short
+    child_nik: _Short = ""
+    kk_number: _Short = ""
     issued_at: datetime
     document: str = Field(default="", repr=False)
 
@@ -201,7 +205,7 @@ def _file(certificate: IssuedCertificate | None, most: int) -> bytes:
 def _malformed(error: ValidationError) -> web.Response:
     places = [
         {
-            "pointer": "".join(f"/{part}" for part in e["loc"])[:120] or "/",
+            "pointer": pointer(e["loc"]),
             "code": "WRONG_FORM",
             "message": f"{e['msg'].removeprefix('Value error, ')}.",
             "pesan": "Isi bidang ini tidak sesuai bentuk yang diminta.",

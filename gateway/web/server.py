@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 
 from gateway.errors import ConfigError, StoreUnavailableError
-from gateway.web import births, callbacks, forms, health, hl7, office, stream
+from gateway.web import births, callbacks, evidence, forms, health, hl7, office, pairs, revisions, search, stream
 from gateway.web.auth import DATABASE
 from gateway.web.births import CONTEXT
 from gateway.web.health import READY
@@ -77,7 +77,7 @@ def application(context: Context, *, intake: Intake, rehearsal: Rehearsal, ready
     app[READY] = ready
     app[INTAKE] = intake
     app[REHEARSAL] = rehearsal
-    for part in (stream, births, forms, hl7, office, callbacks, health):
+    for part in (stream, births, pairs, search, revisions, forms, hl7, office, callbacks, evidence, health):
         app.router.add_routes(part.routes())
     return app
 

@@ -22,6 +22,7 @@ from gateway.contract.lifecycle import State
 from gateway.contract.missing import ITEMS
 from gateway.store import tokens
 from gateway.web.office import LeaseRequest, OutcomeRequest
+from gateway.web.search import Search
 from gateway.web.server import application
 from tests.simulators.facilities import HOSPITAL, sample
 from tests.simulators.system import control_id_of, system
@@ -138,13 +139,19 @@ async def test_what_a_running_gateway_answers_is_what_the_document_says(database
             assert response.status == 400
             await conforms(response, "/v1/births")
         for birth in births:
-            for end in ("", "/history", "/document"):
+            for end in ("", "/history", "/document", "/revisions", "/diff"):
                 async with running.request(f"/v1/births/{birth['id']}{end}", token=token) as response:
                     assert response.status in ((200, 409) if end == "/document" else (200,))
                     await conforms(response, f"/v1/births/{{id}}{end}")
 
 
-@pytest.mark.parametrize("path", ["/v1/births/{id}", "/v1/births/{id}/history", "/v1/births/{id}/document"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/births/{id}", "/v1/births/{id}/history", "/v1/births/{id}/document", "/v1/births/{id}/revisions",
+        "/v1/births/{id}/diff",
+    ],
+)  # fmt: skip
 async def test_refusals_are_the_documented_problems(database: str, tmp_path: Path, path: str) -> None:
     async with system(database, tmp_path) as running:
         for birth_id in (str(uuid4()), "not-an-id"):
@@ -155,6 +162,28 @@ async def test_refusals_are_the_documented_problems(database: str, tmp_path: Pat
             async with running.request(path.format(id=birth_id), token="unknown") as response:
                 assert response.status == 401
                 await conforms(response, path)
+
+
+async def test_searches_are_answered_as_documented(database: str, tmp_path: Path) -> None:
+    path = "/v1/births/search"
+    async with system(database, tmp_path) as running:
+        await running.send(sample("01"))
+        await running.until(control_id_of(sample("01")), "DELIVERED")
+        for body, status in (
+            ({"control_id": control_id_of(sample("01"))}, 200),
+            ({"mother_name": "SITI"}, 200),
+            ({"mother_born_on": "soon"}, 422),
+            ({}, 422),
+            ({"mrn": "1", "cursor": "x"}, 400),
+        ):
+            async with running.request(path, method="POST", token=running.operator, json=body) as response:
+                assert response.status == status
+                await conforms(response, path, "post")
+        async with running.request(path, method="POST", token=running.operator, data=b"{}") as response:
+            assert response.status == 415
+            await conforms(response, path, "post")
+        async with running.request(path, method="POST", token="unknown", json={"mrn": "1"}) as response:
+            assert response.status == 401
 
 
 async def test_messages_over_http_are_answered_as_documented(database: str, tmp_path: Path) -> None:
@@ -191,7 +220,7 @@ async def test_the_calls_without_a_token_answer_as_documented(database: str, tmp
 
 
 def test_the_bodies_in_the_document_are_those_the_program_reads() -> None:
-    for model in (Form, LeaseRequest, OutcomeRequest):
+    for model in (Form, LeaseRequest, OutcomeRequest, Search):
         made = model.model_json_schema(ref_template="#/components/schemas/{model}")
         parts = made.pop("$defs", {})
         for name, schema in {**parts, model.__name__: made}.items():

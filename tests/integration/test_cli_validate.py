@@ -84,6 +84,12 @@ def test_a_file_may_be_wrapped_as_for_send(kind: str) -> None:
     assert [item["result"] for item in lines(validate("-", "--json", stdin=content))] == ["AA", "AA"]
 
 
+def test_a_batch_that_says_another_count_is_remarked_beside_the_verdicts() -> None:
+    done = validate("-", "--json", stdin=b"BHS|^~\\&\r" + GOOD + b"BTS|2\r")
+    assert [item["result"] for item in lines(done)] == ["AA"]
+    assert "batch 1: BTS-1 says 2, 1 came" in done.stderr
+
+
 def test_a_folder_is_searched_to_its_depth_and_files_without_hl7_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / ".hidden").mkdir()

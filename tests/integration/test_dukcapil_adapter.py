@@ -20,9 +20,10 @@ from aiohttp.test_utils import TestServer
 from adapters.dukcapil.adapter import open_dukcapil
 from adapters.dukcapil.agreements import Agreements
 from adapters.dukcapil.keyring import KeyRing
+from adapters.dukcapil.replies import parse_check, parse_look_up
 from adapters.dukcapil.sandbox.keys import own_key, thumbprint
 from adapters.dukcapil.signature import jwk, sign_detached
-from gateway.contract.masked import Nik
+from gateway.contract.masked import Nik, Personal
 from gateway.contract.ports import Outcome, ParentCheck, RegistrySettings, RegistryStatus, Submission
 from gateway.contract.record import BirthRecord, Variant
 from gateway.errors import (
@@ -564,6 +565,46 @@ async def test_the_full_record_is_looked_up_only_where_configured_and_only_for_w
         assert {p: len(v.reveal()) for p, v in check.learned.items()} == ({"mother.family_card": 16} if looked else {})
 
 
+class _Records:
+    """A register whose full records hold more than a birth may need."""
+
+    def __init__(self) -> None:
+        self.looked: list[str] = []
+
+    async def check(self, _path: str, _request: Any) -> Any:
+        return parse_check(b'{"content": [{"NIK": "Sesuai", "NAMA_LGKP": "Sesuai", "TGL_LHR": "Sesuai",'
+                           b'"JENIS_KLMIN": "Sesuai", "NO_KK": "Sesuai"}]}')  # fmt: skip
+
+    async def look_up(self, path: str, request: Any) -> Any:
+        self.looked.append(path)
+        record = {"NIK": int(request["NIK"]), "NO_KK": 3510161405189001, "TMPT_LHR": "Banyuwangi  ", "AGAMA": "X"}
+        return parse_look_up(json.dumps({"content": [record]}).encode())
+
+
+@pytest.mark.parametrize(
+    ("options", "gaps", "learned"),
+    [
+        ({}, {"family_card": None, "born_in": None}, set()),
+        ({"look_up": "CALL_NIK"}, {"family_card": None, "born_in": None}, {"family_card"}),
+        ({"look_up": "CALL_NIK"}, {"born_in": None}, set()),
+        ({"look_up": "CALL_NIK", "look_up_fills": "record"}, {"born_in": None}, {"family_card", "born_in"}),
+        ({"look_up": "CALL_NIK", "look_up_fills": "record"}, {"born_in": "JEMBER"}, set()),
+    ],
+)
+async def test_of_the_full_record_only_what_is_configured_fills_a_gap_and_without_one_it_is_not_read(
+    options: dict[str, str], gaps: dict[str, Any], learned: set[str]
+) -> None:
+    records = _Records()
+    adapter: Any = adapter_for(url="http://127.0.0.1:1", check_user="GATEWAY", options=options)
+    adapter._client = records
+    card = {} if "family_card" in gaps else {"family_card": Personal("3510161405189001")}
+    (check,) = await adapter.check_parents(birth_record(family_card=None, father=None, mother=mother(**gaps, **card)))
+    assert {path.removeprefix("mother.") for path in check.learned} == learned
+    assert len(records.looked) == bool(learned)
+    if "born_in" in learned:
+        assert check.learned["mother.born_in"].reveal() == "BANYUWANGI"
+
+
 async def test_the_check_may_be_down_while_submission_works(tmp_path: Path) -> None:
     async with bench(tmp_path) as desk:
         desk.behave(check_outage=True)
@@ -586,6 +627,7 @@ async def test_the_check_may_be_down_while_submission_works(tmp_path: Path) -> N
         ({"options": {"check_url": "ftp://x"}}, "registry.options.check_url"),
         ({"options": {"institution": "../x"}}, "registry.options.institution"),
         ({"options": {"look_up": "a/b"}}, "registry.options.look_up"),
+        ({"options": {"look_up_fills": "all"}}, "registry.options.look_up_fills"),
         ({"options": {"cache_hours": "25"}}, "registry.options.cache_hours"),
         ({"options": {"kk_threshold": "-1"}}, "registry.options.kk_threshold"),
         ({"options": {"ca_file": "/nowhere.pem"}}, "ca_file"),

@@ -98,7 +98,7 @@ async def test_a_birth_sent_over_http_reaches_its_certificate(database: str, tmp
         assert code((await post(running, sample("01"), token=running.facility[HOSPITAL]))[2]) == "CA"
         await running.until(control_id_of(sample("01")), "DELIVERED")
         async with running.request("/metrics") as response:
-            assert 'procot_messages_total{code="AA",effect="open",transport="http"} 1.0' in await response.text()
+            assert 'procot_messages_total{code="CA",effect="open",transport="http"} 1.0' in await response.text()
 
 
 async def test_what_cannot_be_read_is_ar_and_lies_in_quarantine(database: str, tmp_path: Path) -> None:

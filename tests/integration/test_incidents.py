@@ -128,7 +128,7 @@ async def test_when_it_is_back_the_incident_closes_and_the_backlog_is_let_in_ste
     (row,) = await watched.rows()
     assert row["closed_by"] == "gateway"
     watched.clock.now += 60  # pacing is over
-    for _ in range(8):
+    for _ in range(16):
         await watched.turn()
     assert len(watched.way.registry.checked) >= 12
     assert await store.open_counts(watched.way.database) == {}

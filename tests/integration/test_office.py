@@ -13,8 +13,10 @@ from uuid import UUID
 import pytest
 
 from gateway.config import Config
+from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import State
-from gateway.contract.ports import RegistryStatus
+from gateway.contract.ports import ElementVerdict, ParentCheck, RegistryStatus
+from gateway.contract.revision import leaves_of
 from gateway.errors import IllegalMoveError, LeaseLostError, RegistryProtocolError
 from gateway.pipeline import officer, operate
 from gateway.pipeline.officer import Decision, Issue, IssueRefusedError, OutcomeOutOfPlaceError, Reason, Word
@@ -110,6 +112,32 @@ async def test_a_leased_record_holds_all_that_an_officer_needs(database: str, tm
         assert item["office"]["code"] == "3510"
         assert json.loads(item["signed"]["payload"])["record"]["child"]["name"] == "AHMAD RIZQI PRATAMA"
         assert item["idempotency_key"] == f"{item['id']}:2"
+
+
+async def test_a_leased_record_says_which_message_brought_what_and_what_the_register_said_of_whom(
+    database: str, tmp_path: Path
+) -> None:
+    async with journey(database, tmp_path) as way:
+        at_office(way)
+        told = (ElementVerdict("nik", agrees=True), ElementVerdict("name", agrees=True, score=97))
+        way.registry.on_check.append((ParentCheck("mother", (), elements=told), ParentCheck("father", ())))
+        await waiting(way)
+        way.registry.on_check.append(
+            (ParentCheck("mother", (Finding("MOTHER_KK_MISMATCH", severity_override="W"),),
+                         elements=(ElementVerdict("family_card", agrees=False, score=0),)),)
+        )  # fmt: skip
+        await way.tell(notice("A08", sent="20250312093000+0700", control_id="NEWNAME1", changes=RENAMED))
+        await way.work()
+        (item,) = await take(way)
+        assert [(c["parent"], c["revision"], c["elements"], c["codes"]) for c in item["checks"]] == [
+            ("mother", 2, {"family_card": {"agrees": False, "score": 0}}, ["MOTHER_KK_MISMATCH"]),
+        ]
+        assert [(r["revision"], r["actor"]) for r in item["revisions"]] == [(1, "hospital"), (2, "hospital")]
+        assert item["revisions"][1]["control_id"] == "NEWNAME1"
+        assert item["revisions"][1]["changed"] == ["child.name", "child.name_as_sent"]
+        first = next(e for e in await way.events() if e["step"] == "check" and "checks" in e["detail"])
+        assert first["detail"]["checks"][0]["elements"]["name"] == {"agrees": True, "score": 97}
+        assert set(item["provenance"]) >= set(leaves_of((await way.birth()).record))
 
 
 async def test_the_most_urgent_come_first(database: str, tmp_path: Path) -> None:

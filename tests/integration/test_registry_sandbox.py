@@ -245,6 +245,37 @@ async def test_callbacks_come_twice_or_never_when_told_so(tmp_path: Path) -> Non
         assert box.letters.empty()
 
 
+async def test_each_step_is_told_when_told_so(tmp_path: Path) -> None:
+    async with mailbox() as box, bench(tmp_path, callbacks=True, callback_url=box.url, work_seconds=0.04) as desk:
+        desk.behave(tell_steps=True)
+        await desk.adapter.submit(desk.submission())
+        told = [json.loads((await box.next())[1])["status"] for _ in range(4)]
+        assert sorted(told) == ["DISETUJUI", "TANDA_TANGAN", "TERBIT", "VERIFIKASI"]
+
+
+async def test_a_late_callback_is_overtaken_when_told_so(tmp_path: Path) -> None:
+    async with mailbox() as box, bench(tmp_path, callbacks=True, callback_url=box.url) as desk:
+        desk.behave(late_callback_rate=1.0)
+        late = (await issued(desk)).number
+        desk.behave(late_callback_rate=0.0)
+        number = (await issued(desk)).number
+        told = [json.loads((await box.next())[1])["terbit"]["no_akta"] for _ in range(2)]
+        assert told == [number, late]
+
+
+async def test_a_copy_that_lags_shows_what_was_when_told_so(tmp_path: Path) -> None:
+    clock = Clock()
+    async with bench(tmp_path, clock=clock) as desk:
+        submission = desk.submission()
+        assert (await desk.adapter.submit(submission)).status is RegistryStatus.ISSUED
+        desk.behave(stale_rate=1.0)
+        assert (await desk.ask(submission)).status is RegistryStatus.UNKNOWN  # too young for the copy
+        clock.advance(seconds=2)
+        assert (await desk.ask(submission)).status is RegistryStatus.IN_PROCESS
+        desk.behave(stale_rate=0.0)
+        assert (await desk.ask(submission)).status is RegistryStatus.ISSUED
+
+
 async def test_callbacks_wait_until_their_address_is_known(tmp_path: Path) -> None:
     async with mailbox() as box, bench(tmp_path, callbacks=True) as desk:
         await issued(desk)

@@ -211,6 +211,22 @@ async def test_the_command_shows_first_and_removes_with_yes(way: Journey, databa
     assert (await retention.due(way.database, days=90))["births"] == 0
 
 
+async def test_the_command_erases_a_family_after_its_time_and_not_before(
+    way: Journey, database: str, tmp_path: Path
+) -> None:
+    config = configuration(tmp_path, database, facility=HOSPITAL)
+    birth = await way.reach(State.DELIVERED)
+    asked = ("births", "erase", birth.id, "--reason", "asked for by the parents", "--config", config)
+    early = await procot(*asked)
+    assert (early.status, "its time is not over" in early.err) == (1, True), early.err
+    await grow_old(way)
+    await culled(way)
+    done = await procot(*asked)
+    assert (done.status, "is erased" in done.out) == (0, True), done.err
+    assert (await way.birth()).record.mother is None
+    assert (await procot(*asked)).status == 0  # again: nothing left to erase
+
+
 def test_less_than_ninety_days_is_refused() -> None:
     with pytest.raises(ValidationError):
         Retention(bodies_days=89)

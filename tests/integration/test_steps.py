@@ -68,6 +68,7 @@ async def way(database: str, tmp_path: Path) -> AsyncIterator[Journey]:
 def twin(order: int, record_number: str, *, name: str, born: str) -> bytes:
     return notice(
         record_number=record_number,
+        same_mother=True,
         changes=(
             ("AHMAD RIZKI PRATAMA", name),
             ("20250311041500+0700|M", f"{born}|M"),
@@ -360,7 +361,8 @@ async def test_twins_assigned_by_two_workers_at_once_share_a_group(way: Journey)
 
 
 async def test_a_birth_told_late_to_be_a_twin_joins_its_sibling(way: Journey) -> None:
-    await way.tell(notice(record_number="TW1", changes=(("AHMAD RIZKI PRATAMA", "DEWA PRATAMA"),)))
+    first = notice(record_number="TW1", same_mother=True, changes=(("AHMAD RIZKI PRATAMA", "DEWA PRATAMA"),))
+    await way.tell(first)
     await way.tell(twin(2, "TW2", name="DEWI PRATAMA", born="20250311042000+0700"))
     await way.step(Kind.ASSIGN)
     await way.step(Kind.ASSIGN)
@@ -372,7 +374,7 @@ async def test_a_birth_told_late_to_be_a_twin_joins_its_sibling(way: Journey) ->
 
 
 async def test_a_plurality_told_by_an_update_makes_a_group(way: Journey) -> None:
-    await way.tell(notice(record_number="TW1"))
+    await way.tell(notice(record_number="TW1", same_mother=True))
     await way.step(Kind.ASSIGN)
     first = twin(1, "TW1", name="DEWA PRATAMA", born="20250311041500+0700").decode()
     update = first.replace("ADT^A01^ADT_A01", "ADT^A08^ADT_A01").replace("EVN|A01", "EVN|A08")
@@ -418,7 +420,8 @@ async def test_what_the_registry_finds_wrong_holds_a_birth(way: Journey, code: s
     birth = await way.birth()
     assert birth.state is state
     assert code in {f["code"] for f in birth.findings}
-    assert (await way.events())[-1]["detail"] == {"codes": [code]}
+    detail = (await way.events())[-1]["detail"]
+    assert (detail["codes"], detail["checks"][0]["parent"]) == ([code], "mother")
     assert await way.open_kinds() == []
 
 
@@ -1423,7 +1426,7 @@ async def test_workers_outlive_a_database_that_is_away(way: Journey, monkeypatch
         raise StoreUnavailableError("away")
 
     workers = Workers(way.context)
-    monkeypatch.setattr(queue, "claim", away)
+    monkeypatch.setattr(queue, "claim_each", away)
     assert await workers._start_due() == 1.0
 
 

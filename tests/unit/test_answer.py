@@ -220,3 +220,23 @@ def _all(texts: Sequence[bytes]) -> bytes:
 def test_an_answer_to_silence_is_no_frame() -> None:
     answer = OURS.answer(verdict("NE", "NE"), ())
     assert (answer.frames, _all(answer.frames)) == ((), b"")
+
+
+@pytest.mark.parametrize(
+    ("accept", "application", "goes", "kind", "said"),
+    [
+        ("", "", "none", "good", "AA"),
+        ("", "", "none", "bad", "AE"),
+        ("AL", "AL", "none", "good", "CA"),
+        ("AL", "AL", "listener", "bad", "CA"),
+        ("AL", "NE", "none", "rejected", "CR"),
+        ("NE", "AL", "none", "bad", "AE"),
+        ("NE", "NE", "none", "good", "none"),
+        ("ER", "AL", "same_connection", "good", "AA"),
+    ],
+)
+def test_what_is_counted_is_what_the_sender_reads_first(
+    accept: str, application: str, goes: ApplicationAnswer, kind: str, said: str
+) -> None:
+    answer = OURS.answer(verdict(accept, application, goes=goes), FINDINGS[kind])
+    assert answer.said == (codes(answer)[0] if answer.frames else "none") == said

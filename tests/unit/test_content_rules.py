@@ -128,7 +128,7 @@ def test_deadlines() -> None:
         ("father.nik", None, {"FATHER_NIK_MISSING"}, State.HOLD_DATA),
         ("father", None, {"NO_FATHER"}, State.READY),
         ("family_card", "5171031405189001", {"MOTHER_OTHER_KABUPATEN"}, State.REVIEW),
-        ("family_card", "51710314", set(), State.READY),  # no family card's number: the village says it
+        ("family_card", "51710314", {"KK_LENGTH"}, State.READY),  # no family card's number: the village says it
         ("reporter", None, {"FORM_INCOMPLETE"}, State.AWAIT_FORM),
         ("witnesses", (), {"FORM_INCOMPLETE"}, State.AWAIT_FORM),
         ("marriage", None, {"FORM_INCOMPLETE"}, State.AWAIT_FORM),

@@ -91,7 +91,7 @@ def test_a_foundling_s_document_holds_no_parents() -> None:
 
 def test_a_foreigner_is_named_by_travel_document() -> None:
     foreign = {"nik": None, "citizenship": "WNA", "travel_document": Personal("X90000001")}
-    body = made(birth_record(mother=mother(**foreign), father=father(**foreign)))
+    body = made(birth_record(mother=mother(**foreign), father=father(**foreign), family_card=None))
     assert body["ibu"]["dokumen_perjalanan"] == "X90000001"
     assert "nik" not in body["ibu"]
     assert body["layanan"] == ["AKTA"]

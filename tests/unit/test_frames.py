@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.mllp.commit import NotKept
 from gateway.pipeline.answer import Answerer
@@ -72,6 +73,17 @@ async def test_a_batch_is_answered_by_one_batch() -> None:
     lines = answer.decode().split("\r")
     assert lines[0].split("|")[11] == "B88"
     assert lines[1:] == ["ACK MSH|^~\\&|0", "ACK MSH|^~\\&|1", "BTS|2", ""]
+
+
+@pytest.mark.parametrize("batch_answers", ["batch", "each"])
+async def test_a_batch_that_lost_something_is_told_in_the_log_however_it_is_answered(batch_answers: str) -> None:
+    frames = frames_of(Desk(), batch_answers=batch_answers)
+    with capture_logs() as lines:
+        await frames.take(BHS + MESSAGES[0] + MESSAGES[1] + b"BTS|3\r", peer="x")
+        await frames.take(BHS + MESSAGES[0] + MESSAGES[1] + b"BTS|2\r", peer="x")
+    assert [(line["event"], line["note"]) for line in lines] == [
+        ("batch.incomplete", "batch 1: BTS-1 says 3, 2 came"),
+    ]
 
 
 async def test_a_batch_is_answered_block_by_block_where_the_setting_says_so() -> None:

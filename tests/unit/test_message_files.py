@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.mllp.files import split_messages
+from gateway.mllp.files import envelope_remarks, split_messages
 from gateway.mllp.framing import frame
 
 ONE = b"MSH|^~\\&|SIMRS|RS\rEVN|A01\rPID|1||\xe9\xff\r"
@@ -88,3 +88,11 @@ def test_content_is_never_changed(bodies: list[list[bytes]], end: bytes, framed:
     messages = [b"".join(s + b"\r" for s in [b"MSH|^~\\&|X", *body]) for body in bodies]
     stored = [m.replace(b"\r", end) for m in messages]
     assert split_messages(b"".join(frame(m) if framed else m for m in stored)) == messages
+
+
+def test_a_files_own_counts_are_compared_with_what_is_in_it() -> None:
+    head = b"FHS|^~\\&|A\nBHS|^~\\&|A\n"
+    assert envelope_remarks(frame(head + ONE + TWO + b"BTS|3\nFTS|1\n")) == ["batch 1: BTS-1 says 3, 2 came"]
+    assert envelope_remarks(head + ONE + b"BTS|1\nFTS|2\n") == ["file: FTS-1 says 2, 1 came"]
+    assert envelope_remarks(head + ONE + TWO + b"BTS|2\nFTS|1\n") == []
+    assert envelope_remarks(ONE + TWO) == []

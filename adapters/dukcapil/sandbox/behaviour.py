@@ -33,6 +33,9 @@ class Behaviour:
     respell_next: str = ""  # the next case issued has this child's name on its akta
     duplicate_callbacks: bool = False  # each callback twice
     drop_callbacks: bool = False  # callbacks are forgotten; polling shows the truth
+    tell_steps: bool = False  # a callback at each step of a case, not only at its end
+    late_callback_rate: float = 0.0  # this share of the callbacks waits some seconds: later ones overtake it
+    stale_rate: float = 0.0  # this share of the questions is answered from a copy that lags behind the truth
     check_outage: bool = False  # 503 to the element check only
     quota_exhausted: bool = False  # the element check has no quota left today
     login_refused: bool = False  # the element check refuses user, password and address

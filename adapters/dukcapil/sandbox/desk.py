@@ -12,6 +12,7 @@ import datetime as dt
 import hashlib
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -30,6 +31,8 @@ _ZONE = ZoneInfo("Asia/Jakarta")
 _BATCH = 500
 _TICK_S = 0.02  # the shortest rest between two rounds: cases that fall due together share a commit
 _LONGEST_REST_S = 3600.0
+_LATE_S = 3.0  # what a late callback waits
+_COPY_LAG_S = 1.0  # a copy that lags does not know a case younger than this
 _SEX = {"L": "LAKI-LAKI", "P": "PEREMPUAN"}
 
 
@@ -104,6 +107,15 @@ class Desk:
         no = case.no
         acts, spelling = self._records.acts_of(no), self._records.spelling(no)
         return answers.case_body(case, self._office, acts=acts, spelling=spelling)
+
+    def stale(self, case: Case) -> dict[str, Any]:
+        """Return a case as a copy that lags behind shows it: just received, nothing decided."""
+        return answers.case_body(replace(case, status="DITERIMA", number=None), self._office)
+
+    def is_young(self, case: Case) -> bool:
+        """Tell whether such a copy does not know the case yet."""
+        age = self._clock() - dt.datetime.fromisoformat(case.received_at)
+        return age.total_seconds() < _COPY_LAG_S
 
     # --------------------------------------------------------------------------------------- amending, acts
 
@@ -277,6 +289,8 @@ class Desk:
             self._finish(case)
         else:
             self._records.move(case.no, following, due=time.time() + self._pace())
+            if self._conduct.now.tell_steps:
+                self._tell(case.no)
 
     def _finish(self, case: Case) -> None:
         if case.verdict:
@@ -291,7 +305,8 @@ class Desk:
         if not self._callbacks or self._conduct.now.drop_callbacks:
             return
         body = answers.dumps(self.shown(self._records.get(no)))
-        self._records.queue_callback(no, body.encode())
+        late = self._conduct.dice.falls(self._conduct.now.late_callback_rate)
+        self._records.queue_callback(no, body.encode(), wait_s=_LATE_S if late else 0.0)
         self._told()
 
     # ------------------------------------------------------------------------------------------ issuing

@@ -350,9 +350,10 @@ class Records:
 
     # -------------------------------------------------------------------------------------------- callbacks
 
-    def queue_callback(self, no: int, body: bytes) -> None:
-        """Keep a message to the gateway until it is accepted."""
-        self._db.execute("INSERT INTO callbacks (case_no, body, due) VALUES (?, ?, ?)", (no, body, time.time()))
+    def queue_callback(self, no: int, body: bytes, *, wait_s: float = 0.0) -> None:
+        """Keep a message to the gateway until it is accepted; it leaves after `wait_s`."""
+        due = time.time() + wait_s
+        self._db.execute("INSERT INTO callbacks (case_no, body, due) VALUES (?, ?, ?)", (no, body, due))
 
     def due_callbacks(self, now: float, limit: int) -> list[Callback]:
         """Return messages to send now, oldest first."""

@@ -246,10 +246,12 @@ class RegistrySandbox:
         revision = request.query.get("revisi", "")
         if not (revision.isascii() and revision.isdigit() and int(revision[:9]) <= _MAX_REVISION):
             return answers.problem(400, "ISI_TIDAK_SAH")
-        return self._shown(self._records.find_by_key(request.query.get("id_kasus", ""), int(revision)))
+        case = self._records.find_by_key(request.query.get("id_kasus", ""), int(revision))
+        stale = self._is_stale()
+        return self._shown(None if case and stale and self._desk.is_young(case) else case, stale=stale)
 
     async def _ask(self, request: web.Request) -> web.StreamResponse:
-        return self._shown(self._case(request))
+        return self._shown(self._case(request), stale=self._is_stale())
 
     async def _documents(self, request: web.Request) -> web.StreamResponse:
         case = self._case(request)
@@ -309,10 +311,13 @@ class RegistrySandbox:
         number = answers.number_of(request.match_info["no"], self._settings.office)
         return None if number is None else self._records.find(number)
 
-    def _shown(self, case: Case | None) -> web.Response:
+    def _is_stale(self) -> bool:
+        return self.conduct.dice.falls(self.conduct.now.stale_rate)
+
+    def _shown(self, case: Case | None, *, stale: bool) -> web.Response:
         if case is None:
             return answers.problem(404, "TIDAK_DITEMUKAN")
-        text = answers.dumps(self._desk.shown(case))
+        text = answers.dumps(self._desk.stale(case) if stale else self._desk.shown(case))
         return web.Response(text=text, content_type="application/json")
 
     # ---------------------------------------------------------------------------------------- element check
