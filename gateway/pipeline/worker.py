@@ -22,10 +22,10 @@ from gateway.pipeline.retry import MOST_ATTEMPTS, Again, Fault, GiveUp, advice, 
 from gateway.store import births, queue
 from gateway.store.births import Why
 from gateway.store.incidents import DEAD_LETTER
-from gateway.store.queue import Kind, Task
+from gateway.store.queue import Kind, Task, Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from gateway.pipeline.context import Context
     from gateway.store.database import Connection
@@ -83,10 +83,14 @@ class Workers:
         if self._running:
             await asyncio.wait(self._running)
 
-    async def stop(self, *, within_s: float) -> None:
-        """Take nothing new; give what is in hand `within_s` seconds, then leave it to its lease."""
+    def take_nothing_new(self) -> None:
+        """Leave what is due to other gateways from now on; what is in hand goes on."""
         self._stopping = True
         self.wake()
+
+    async def stop(self, *, within_s: float) -> None:
+        """Take nothing new; give what is in hand `within_s` seconds, then leave it to its lease."""
+        self.take_nothing_new()
         if self._running:
             _, late = await asyncio.wait(self._running, timeout=within_s)
             for task in late:
@@ -103,9 +107,7 @@ class Workers:
         """Start what is due and fits; return how long to sleep, 0 to look again at once."""
         self._wake.clear()
         try:
-            for kinds in _GROUPS:
-                if room := self._room(kinds):
-                    await self._claim_open(kinds, room)
+            await self._claim()
             waiting, pause = self._worth_waiting_for()
             if self._stopping or not waiting:
                 return pause  # a finished one wakes us
@@ -124,19 +126,19 @@ class Workers:
             _log.warning("workers.store_unavailable", **describe(error))
         self._store_away = True
 
-    async def _claim_open(self, kinds: tuple[Kind, ...], room: int) -> None:
-        """Claim what may start, most urgent first; of a service that is down or came back only what it takes."""
+    def _wishes(self) -> Iterator[tuple[Wish, Service | None]]:
+        """Say what may start; of a service that is down or came back only what it takes (then with the service)."""
         services = self._context.services
-        limits = {kind: services.room(_SERVICES[kind], room) if kind in _SERVICES else room for kind in kinds}
-        free = tuple(kind for kind, limit in limits.items() if limit == room)
-        if free:
-            room -= await self._claim(free, room)
-        for service in Service:
-            narrow = tuple(kind for kind in limits if kind not in free and _SERVICES.get(kind) is service)
-            if narrow and (limit := min(room, limits[narrow[0]])):
-                started = await self._claim(narrow, limit)
-                services.took(service, started)
-                room -= started
+        for number, kinds in enumerate(_GROUPS):
+            room = self._room(kinds)
+            limits = {kind: services.room(_SERVICES[kind], room) if kind in _SERVICES else room for kind in kinds}
+            free = tuple(kind for kind, limit in limits.items() if limit == room)
+            if free and room:
+                yield Wish(free, room, number, room), None
+            for service in Service:
+                narrow = tuple(kind for kind in limits if kind not in free and _SERVICES.get(kind) is service)
+                if narrow and limits[narrow[0]]:
+                    yield Wish(narrow, limits[narrow[0]], number, room), service
 
     def _worth_waiting_for(self) -> tuple[list[Kind], float]:
         """Return the kinds for which there is room, and how long to sleep at most."""
@@ -150,15 +152,26 @@ class Workers:
                 waiting.append(kind)
         return waiting, pause
 
-    async def _claim(self, kinds: tuple[Kind, ...], room: int) -> int:
-        lease_s = self._context.config.gateway.lease_s
-        tasks = await queue.claim(self._context.database, limit=room, lease_s=lease_s, kinds=kinds)
+    async def _claim(self) -> None:
+        """Claim what may start, most urgent first, whatever its kind."""
+        settings = self._context.config.gateway
+        wishes = list(self._wishes())
+        if not wishes:
+            return
+        tasks = await queue.claim_each(
+            self._context.database,
+            [wish for wish, _ in wishes],
+            limit=settings.workers - len(self._running),
+            lease_s=settings.lease_s,
+        )
         if self._stopping:
             await queue.give_back(self._context.database, tasks)
-            return 0
+            return
+        for wish, service in wishes:
+            if service is not None:
+                self._context.services.took(service, sum(task.kind in wish.kinds for task in tasks))
         for task in tasks:
             self._start(task)
-        return len(tasks)
 
     def _room(self, kinds: tuple[Kind, ...]) -> int:
         """Return how many tasks of a group may start: those that wait for others never take every worker."""

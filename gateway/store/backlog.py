@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gateway.contract.lifecycle import WAITS, State
 from gateway.store.queue import CHANNEL, Kind
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from gateway.store.database import Connection, Database
 
 STATUSES = ("dead", "held", "running", "due", "waiting")
+# Neither the gateway nor a counterpart's software has the next move, and no task stands for it.
+_WITH_PEOPLE = tuple(s for s, wait in WAITS.items() if wait.owner not in ("gateway", "operator") and s not in (
+    State.IN_PROCESS, State.ISSUED))  # fmt: skip
 _NEWEST_EVENTS = 50_000  # how far back a rate is looked for, at most
 
 _ENTRIES = """
@@ -24,13 +28,13 @@ WITH entries AS (
                 WHEN t.due_at <= now() THEN 'due' ELSE 'waiting' END AS status,
            t.kind AS step, t.priority, coalesce(b.facility, m.facility, o.facility, t.facility) AS facility,
            b.state, t.last_error AS code, t.attempts, t.failures, t.due_at, t.made_at AS since, t.id AS task_id,
-           t.birth_id, t.message_id, t.outbound_id
+           t.birth_id, t.message_id, t.outbound_id, b.restricted
     FROM tasks t LEFT JOIN births b ON b.id = t.birth_id LEFT JOIN messages m ON m.id = t.message_id
                  LEFT JOIN outbound o ON o.id = t.outbound_id
     UNION ALL
     SELECT CASE WHEN b.state = 'DEAD_LETTER' THEN 'dead' ELSE 'held' END, e.step, b.priority, b.facility, b.state,
            e.detail ->> 'code', (e.detail ->> 'attempts')::int, (e.detail ->> 'failures')::int, NULL, e.at, NULL,
-           b.id, NULL, NULL
+           b.id, NULL, NULL, b.restricted
     FROM births b CROSS JOIN LATERAL (
         SELECT step, detail, at FROM events WHERE birth_id = b.id
         AND CASE WHEN b.state = 'DEAD_LETTER' THEN to_state = 'DEAD_LETTER' AND from_state <> 'DEAD_LETTER'
@@ -83,6 +87,18 @@ async def count(database: Database, wanted: Filter) -> int:
     """Return how many entries there are."""
     row = await database.fetchrow(f"{_ENTRIES} SELECT count(*) AS n {_WANTED}", *wanted.arguments)
     return int(row["n"]) if row else 0
+
+
+async def with_people(database: Database, facility: str | None) -> dict[str, int]:
+    """Return how many births wait for hospital, parents, officer or office, by state: the gateway can do nothing."""
+    rows = await database.fetch(
+        """SELECT state, count(*) AS n FROM births WHERE state = ANY($1) AND NOT held
+           AND ($2::text IS NULL OR facility = $2) GROUP BY state""",
+        [state.value for state in _WITH_PEOPLE],
+        facility,
+    )
+    found = {row["state"]: row["n"] for row in rows}
+    return {state.value: found[state.value] for state in _WITH_PEOPLE if state.value in found}
 
 
 async def births_of(database: Database, control_id: str) -> list[uuid.UUID]:

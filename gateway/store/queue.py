@@ -21,7 +21,7 @@ from gateway.store.database import UNAVAILABLE, connect
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from gateway.store.database import Connection, Database
 
@@ -59,24 +59,52 @@ class Task:
     facility: str | None = None  # of an answer task: whose listener
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """At most `room` tasks of these kinds, and with the other wishes of the same group at most `group_room`."""
+
+    kinds: tuple[Kind, ...]
+    room: int
+    group: int = 0
+    group_room: int = 1000
+
+
 # One look a kind and urgency, along the index: what waits under another kind, or for later, costs nothing.
 # MATERIALIZED: the planner may run a plain subquery more than once, and would then lock more than the limit.
+# Among equally urgent ones what is nearly done goes first: a backlog ends birth by birth, not step by step.
+# A claim does not wait for the disk: whatever its holder commits afterwards takes it along, and if PostgreSQL dies
+# before that, the task is as it was and the holder's lease is not there.
 _CLAIM = """
-WITH due AS MATERIALIZED (
-    SELECT t.id, t.priority, t.due_at
-    FROM unnest($3::text[]) AS k(kind) CROSS JOIN generate_series(0, 9) AS p(priority) CROSS JOIN LATERAL (
+WITH soft AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', 'off', true)
+), seen AS MATERIALIZED (
+    SELECT t.id, t.priority, w.way_to_go, t.due_at, w.wish, w.room, w.family, w.family_room
+    FROM soft CROSS JOIN unnest($3::text[], $4::int[], $5::int[], $6::int[], $7::int[], $8::int[])
+        AS w(kind, way_to_go, wish, room, family, family_room)
+    CROSS JOIN generate_series(0, 9) AS p(priority) CROSS JOIN LATERAL (
         SELECT id, priority, due_at FROM tasks
-        WHERE kind = k.kind AND priority = p.priority AND due_at <= now()
-        ORDER BY due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED) AS t
-    ORDER BY t.priority, t.due_at, t.id LIMIT $1
+        WHERE kind = w.kind AND priority = p.priority AND due_at <= now()
+        ORDER BY due_at, id LIMIT w.room FOR UPDATE SKIP LOCKED) AS t
+), due AS MATERIALIZED (
+    SELECT id, priority, way_to_go, due_at FROM (
+        SELECT *, row_number() OVER (PARTITION BY family ORDER BY priority, way_to_go, due_at, id) AS in_family FROM (
+            SELECT *, row_number() OVER (PARTITION BY wish ORDER BY priority, way_to_go, due_at, id) AS in_wish
+            FROM seen) AS w
+        WHERE in_wish <= room) AS f
+    WHERE in_family <= family_room ORDER BY priority, way_to_go, due_at, id LIMIT $1
 ), claimed AS (
     UPDATE tasks t SET lease = gen_random_uuid(), attempts = t.attempts + 1, due_at = now() + $2 * interval '1 second'
     FROM due WHERE t.id = due.id
     RETURNING t.id, t.kind, t.lease, t.attempts, t.birth_id, t.message_id, t.outbound_id, t.last_error, t.failures,
-              t.facility, due.priority, due.due_at
+              t.facility, due.priority, due.way_to_go, due.due_at
 )
-SELECT * FROM claimed ORDER BY priority, due_at, id
+SELECT * FROM claimed ORDER BY priority, way_to_go, due_at, id
 """
+# How far each step is from a birth's end. A poll is as a check: many may wait, and neither may starve the other.
+_WAY_TO_GO = {
+    Kind.ANSWER: 0, Kind.DELIVER: 0, Kind.COLLECT: 1, Kind.SUBMIT: 2, Kind.ACT: 2, Kind.SEAL: 3, Kind.CHECK: 4,
+    Kind.POLL: 4, Kind.ASSIGN: 5,
+}  # fmt: skip
 _ADD = f"""
 WITH added AS (
     INSERT INTO tasks (kind, birth_id, outbound_id, priority, due_at)
@@ -89,7 +117,12 @@ SELECT pg_notify('{CHANNEL}', '') WHERE $5 = 0
 
 async def claim(database: Database, *, limit: int, lease_s: float, kinds: Collection[Kind] = tuple(Kind)) -> list[Task]:
     """Take up to `limit` due tasks of these kinds, most urgent first, for `lease_s` seconds."""
-    rows = await database.fetch(_CLAIM, limit, lease_s, [kind.value for kind in kinds])
+    return await claim_each(database, [Wish(tuple(kinds), limit)], limit=limit, lease_s=lease_s)
+
+
+async def claim_each(database: Database, wishes: Sequence[Wish], *, limit: int, lease_s: float) -> list[Task]:
+    """Take up to `limit` due tasks that the wishes allow, most urgent first, for `lease_s` seconds: one statement."""
+    rows = await database.fetch(_CLAIM, limit, lease_s, *_columns(wishes))
     return [
         Task(
             r["id"],
@@ -105,6 +138,16 @@ async def claim(database: Database, *, limit: int, lease_s: float, kinds: Collec
         )
         for r in rows
     ]
+
+
+def _columns(wishes: Sequence[Wish]) -> list[list[object]]:
+    """Return the wishes as columns, a row for each kind."""
+    lines = [
+        (kind.value, _WAY_TO_GO[kind], n, w.room, w.group, w.group_room)
+        for n, w in enumerate(wishes)
+        for kind in w.kinds
+    ]
+    return [list(column) for column in zip(*lines, strict=True)]
 
 
 async def void_leases(connection: Connection) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -338,6 +339,53 @@ async def test_a_start_that_is_alone_makes_a_dead_ones_tasks_due_at_once(store: 
             await queue.finish(connection, dead)
 
 
+async def test_each_wish_group_and_limit_holds_and_the_most_urgent_come_first(store: Database) -> None:
+    for kind in (Kind.SEAL, Kind.CHECK, Kind.SUBMIT, Kind.DELIVER):
+        for priority in (5, 0, 5, 5):
+            await add(store, kind, priority=priority)
+    wishes = [
+        queue.Wish((Kind.SEAL,), 10, group=0, group_room=10),
+        queue.Wish((Kind.CHECK,), 3, group=1, group_room=3),
+        queue.Wish((Kind.SUBMIT,), 1, group=1, group_room=3),
+    ]
+    async with store.connection() as connection:
+        await connection.execute("BEGIN")
+        rows = await connection.fetch(queue._CLAIM, 100, 60.0, *queue._columns(wishes))
+        await connection.execute("ROLLBACK")
+    found = Counter(row["kind"] for row in rows)
+    assert found["seal"] == 4
+    assert found["submit"] == 1
+    assert found["check"] == 2  # the group's room is three
+    assert found["deliver"] == 0
+    assert [row["priority"] for row in rows[:3]] == [0, 0, 0]
+    claimed = await queue.claim_each(store, wishes, limit=4, lease_s=60)
+    assert [task.kind for task in claimed[:3]] == [Kind.SUBMIT, Kind.SEAL, Kind.CHECK]
+    assert len(claimed) == 4
+
+
+async def test_what_is_nearly_done_goes_before_what_begins_unless_that_is_more_urgent(store: Database) -> None:
+    for kind in (Kind.ASSIGN, Kind.CHECK, Kind.SEAL, Kind.SUBMIT, Kind.COLLECT, Kind.DELIVER):
+        await add(store, kind)
+    urgent = await add(store, Kind.CHECK, priority=0)
+    claimed = await queue.claim(store, limit=10, lease_s=60)
+    assert claimed[0].birth_id == urgent
+    assert [task.kind for task in claimed[1:]] == [
+        Kind.DELIVER, Kind.COLLECT, Kind.SUBMIT, Kind.SEAL, Kind.CHECK, Kind.ASSIGN,
+    ]  # fmt: skip
+
+
+async def test_only_the_claim_itself_does_not_wait_for_the_disk(store: Database) -> None:
+    await add(store, Kind.SEAL)
+    async with store.connection() as connection:
+        await connection.execute("SET synchronous_commit = on")
+        await connection.execute("BEGIN")
+        assert await connection.fetch(queue._CLAIM, 1, 60.0, *queue._columns([queue.Wish((Kind.SEAL,), 1)]))
+        assert await connection.fetchval("SHOW synchronous_commit") == "off"
+        await connection.execute("COMMIT")
+        assert await connection.fetchval("SHOW synchronous_commit") == "on"
+        await connection.execute("RESET synchronous_commit")
+
+
 async def test_a_hundred_thousand_tasks_of_others_cost_a_claim_nothing(store: Database) -> None:
     """By pages touched, not by time: a start with such a backlog answers and works at once."""
     await store.fetch(
@@ -352,9 +400,9 @@ async def test_a_hundred_thousand_tasks_of_others_cost_a_claim_nothing(store: Da
     for kinds, expected in ((list(Kind)[:3], birth_id), ([Kind.SUBMIT, Kind.POLL], urgent)):
         async with store.connection() as connection:
             await connection.execute("BEGIN")
-            plan = await connection.fetchval(
-                f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {queue._CLAIM}", 4, 60.0, [kind.value for kind in kinds]
-            )
+            columns = queue._columns([queue.Wish(tuple(kinds), 4)])
+            explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {queue._CLAIM}"
+            plan = await connection.fetchval(explain, 4, 60.0, *columns)
             await connection.execute("ROLLBACK")
         assert plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"] < 1000
         claimed = await queue.claim(store, limit=1, lease_s=60, kinds=kinds)

@@ -94,6 +94,28 @@ async def test_many_dead_letters_are_retried_at_once_and_twice_is_once(desk: Des
     assert await desk.way.state("00450123") is State.IN_PROCESS
 
 
+async def test_births_that_wait_for_people_have_no_task_and_are_counted(desk: Desk) -> None:
+    nameless = notice(record_number="00450122").replace(b"AHMAD RIZKI", b"BY NY SITI")
+    await desk.way.tell(nameless)
+    await desk.way.work()
+    state = (await desk.way.birth("00450122")).state.value
+    assert state.startswith("HOLD_")
+    shown = (await desk.queue("list", json=False)).out
+    assert f"1 births wait for people: 1 {state}" in shown
+    assert "wait for people" not in (await desk.queue("list", "--facility", "ANOTHER", json=False)).out
+    assert "wait for people" not in (await desk.queue("list", "--status", "dead", json=False)).out
+    assert (await desk.queue("list")).lines == []  # what machines read is what has a task
+
+
+async def test_a_restricted_birth_is_marked_in_the_queue(desk: Desk) -> None:
+    birth_id = await desk.dead()
+    await desk.way.database.fetch("UPDATE births SET restricted = 'violence'")
+    assert "DEAD_LETTER (restricted)" in (await desk.queue("list", json=False)).out
+    assert "violence" in (await desk.queue("show", birth_id, json=False)).out
+    (entry,) = (await desk.queue("list")).lines
+    assert entry["restricted"] == "violence"
+
+
 async def test_a_filter_chooses_by_step_code_and_facility(desk: Desk) -> None:
     await desk.dead()
     for wrong in (("--step", "seal"), ("--code", "OTHER"), ("--facility", "ANOTHER")):
