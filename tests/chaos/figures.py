@@ -53,9 +53,13 @@ def _letters(inbox: Path) -> list[float]:
 def _silences(
     episodes: Sequence[tuple[str, float, float]], answers: list[float], letters: list[float]
 ) -> dict[str, dict[str, Any]]:
+    if not episodes:
+        return {}
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: {"AA": [], "certificate": []})
+    first, last = min(began for _, began, _ in episodes), max(over for _, _, over in episodes)
+    series = {name: sorted({first, *times, last}) for name, times in (("AA", answers), ("certificate", letters))}
     for what, began, over in episodes:
-        for name, times in (("AA", answers), ("certificate", letters)):
+        for name, times in series.items():
             found[what][name].append(max((b - a for a, b in pairwise(times) if b > began and a < over), default=0.0))
     return {what: {name: spread(values) for name, values in each.items()} for what, each in sorted(found.items())}
 

@@ -5,9 +5,12 @@ The gateway's tables are read for what only it can know: which birth is whose, a
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sqlite3
+import subprocess
+import sys
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from tests.chaos.quiet import MOVING
+from tests.chaos.victims import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +56,7 @@ class Ledger:
     cases: int = 0
     certificates: int = 0
     letters: int = 0
+    journal: int = 0  # entries
 
     def broken(self, rule: str, control_id: str = "") -> None:
         """Write down a violation."""
@@ -85,6 +90,7 @@ async def balance(town: Town, promises: Promises) -> Ledger:
     for control_id in promises.differing:
         ledger.broken("the same bytes got another answer", control_id)
     _logs(ledger, town, promises)
+    await _journal(ledger, town)
     ledger.letters = sum(len(found) for found in letters.values())
     return ledger
 
@@ -197,6 +203,20 @@ def _logs(ledger: Ledger, town: Town, promises: Promises) -> None:
         text = log.read_bytes()
         if found := (set(_SIXTEEN.findall(text)) | set(_WORD.findall(text))) & people:
             ledger.broken(f"{len(found)} names or numbers of people in {log.name}")
+
+
+async def _journal(ledger: Ledger, town: Town) -> None:
+    """Let the gateway's own command check every entry, root and signature, and that nothing kept is missing there."""
+    command = [sys.executable, "-m", "gateway.cli", "evidence", "check", "--json", "--config", str(town.config)]
+    run = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, check=False, capture_output=True, text=True)
+    try:
+        found = json.loads(run.stdout)
+    except ValueError:
+        ledger.broken(f"the journal could not be checked: {run.stderr.strip().rpartition(chr(10))[2]}")
+        return
+    ledger.journal = found["entries"]
+    for problem in found["problems"]:
+        ledger.broken(f"the journal: {problem}")
 
 
 def _people(promises: Promises) -> set[bytes]:

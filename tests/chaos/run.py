@@ -10,15 +10,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import datetime as dt
 import json
+import os
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gateway.cli.demo_births import demo_births
 from gateway.observe.logging import configure
@@ -29,15 +33,14 @@ from tests.chaos.mutant import MUTANTS
 from tests.chaos.quiet import until_quiet
 from tests.chaos.senders import Promises, Sender
 from tests.chaos.town import Town, town
-
-if TYPE_CHECKING:
-    from collections import Counter
+from tests.chaos.victims import ROOT
 
 SENDERS = 6
 PAUSE_S = 0.6  # between two births of a sender, on average
-_QUIET_S = 120.0
+QUIET_S = 120.0
 _ANSWER_S = 60.0  # for the message in hand after the faults
 _TRACES = 3
+_TOLD = 50
 _TELL_S = 10.0
 _MOST_BIRTHS = 60_000
 
@@ -50,8 +53,9 @@ class Storm:
     seconds: float
     gateways: int = 3
     mutant: str = ""  # which protection the gateways lack
-    only: str = ""  # the only kind of fault
+    only: str = ""  # the only kinds of fault, commas between them
     gap_s: float = GAP_S  # between two faults, on average
+    quiet_s: float = QUIET_S  # after the faults, until nothing may be left to do
 
 
 @dataclass(slots=True)
@@ -74,11 +78,11 @@ async def run(storm: Storm, directory: Path) -> Result:
         promises, hand = Promises(), Hand(place)
         unanswered = await _storm(place, hand, promises, storm)
         began = time.monotonic()
-        left = await _calm(place, hand)
+        left = await _calm(place, hand, storm.quiet_s)
         ledger = await balance(place, promises)
         ledger.violations += [Violation("not answered though everything was up")] * unanswered
         if left:
-            ledger.broken(f"not quiet after {_QUIET_S:.0f} s: {left}")
+            ledger.broken(f"not quiet after {storm.quiet_s:.0f} s: {left}")
         result = Result(storm, promises, ledger, hand.done, figures(place, hand, promises))
         result.quiet_s = time.monotonic() - began
         result.old_callbacks = place.post.again
@@ -121,7 +125,7 @@ async def _tell(promises: Promises, hand: Hand) -> None:
         print(f"{time.monotonic() - began:7.0f} s  {done}", flush=True)
 
 
-async def _calm(place: Town, hand: Hand) -> str:
+async def _calm(place: Town, hand: Hand, quiet_s: float) -> str:
     """Mend everything and wait until nothing is left to do; return what is left."""
     for wire in place.wires:
         wire.delay_s = 0.0
@@ -130,14 +134,17 @@ async def _calm(place: Town, hand: Hand) -> str:
     await asyncio.sleep(0.5)
     await place.all_up()
     await hand.behave()
-    left = await until_quiet(place, within_s=_QUIET_S)
+    left = await until_quiet(place, within_s=quiet_s)
     await asyncio.sleep(1.0)  # a late callback would come now
     return left
 
 
 async def _tell_traces(place: Town, ledger: Ledger) -> None:
-    for violation in ledger.violations[:50]:
-        print(f"BROKEN  {violation.rule}  {violation.control_id}")
+    told: Counter[str] = Counter()
+    for violation in ledger.violations:
+        told[kind := violation.rule.partition(":")[0]] += 1
+        if told[kind] <= _TOLD:  # of each kind: many of one never hide another
+            print(f"BROKEN  {violation.rule}  {violation.control_id}")
     for control_id in list(dict.fromkeys(v.control_id for v in ledger.violations if v.control_id))[:_TRACES]:
         print(await trace(place, control_id))
 
@@ -146,6 +153,9 @@ def summary(result: Result) -> dict[str, Any]:
     """Return a run as JSON data, for the record."""
     promises, ledger = result.promises, result.ledger
     return {
+        "at": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H%MZ"),
+        "version": _version(),
+        "load": round(os.getloadavg()[2], 1),
         **{name: value for name, value in asdict(result.storm).items() if value},
         "births_sent": len(promises.sent),
         "acknowledged": len(promises.acknowledged),
@@ -158,11 +168,18 @@ def summary(result: Result) -> dict[str, Any]:
         "registry_cases": ledger.cases,
         "certificates": ledger.certificates,
         "letters_with_certificate": ledger.letters,
+        "journal_entries": ledger.journal,
         "faults": dict(result.faults),
         "quiet_after_s": round(result.quiet_s, 1),
         "violations": len(ledger.violations),
         **result.town,
     }
+
+
+def _version() -> str:
+    """Return the commit that runs, with a mark where files were changed since; "" outside of a checkout."""
+    command = ["git", "describe", "--always", "--dirty=+"]
+    return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True).stdout.strip()
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -176,6 +193,13 @@ def _print(found: dict[str, Any]) -> None:
         print(f"{name.replace('_', ' '):>26}  {text}")
 
 
+def _kinds(text: str) -> str:
+    """Check names of faults. Raises ArgumentTypeError naming the one that there is not."""
+    if unknown := {name for name in text.split(",") if name} - set(KINDS):
+        raise argparse.ArgumentTypeError(f"there is no {', '.join(sorted(unknown))}; choose among {', '.join(KINDS)}")
+    return text
+
+
 def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -183,8 +207,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="0: a new one")
     parser.add_argument("--gateways", type=int, default=3)
     parser.add_argument("--mutant", choices=MUTANTS, default="")
-    parser.add_argument("--only", choices=["", *KINDS], default="", help="this kind of fault alone")
+    parser.add_argument("--only", type=_kinds, default="", help=f"these kinds of fault alone: {', '.join(KINDS)}")
     parser.add_argument("--gap", type=float, default=GAP_S, help="seconds between two faults, on average")
+    parser.add_argument("--quiet", type=float, default=QUIET_S, help="seconds until nothing may be left to do")
     parser.add_argument("--json", type=Path, help="add the run's figures to this file, a line each")
     parser.add_argument("--keep", action="store_true", help="keep the directory with logs and records")
     options = parser.parse_args()
@@ -200,7 +225,9 @@ def main() -> int:
         mutant=options.mutant,
         only=options.only,
         gap_s=options.gap,
+        quiet_s=options.quiet,
     )
+    began = time.monotonic()
     result = asyncio.run(run(wanted, directory))
     found = summary(result)
     _print(found)
@@ -211,6 +238,7 @@ def main() -> int:
     if not broken and not options.keep:
         with contextlib.suppress(OSError):
             shutil.rmtree(directory)
+    print(f"took {time.monotonic() - began:.0f} s")
     print("BROKEN" if broken else "nothing lost, nothing doubled")
     return 1 if broken else 0
 

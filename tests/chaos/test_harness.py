@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
+from typing import Any
 
 import pytest
 
 from tests.chaos.faults import KINDS, schedule
+from tests.chaos.mutant import MUTANTS
+from tests.chaos.mutants import FOCUS
 from tests.chaos.proxy import Proxy
+from tests.chaos.record import RECORDED, faults_table, runs_table
 from tests.chaos.wire import RegistryWire
 
 KEY = "97bf6398-5f1f-5ff9-9447-112d5dd1094d:1"
@@ -25,8 +30,32 @@ def test_a_long_schedule_has_every_kind_of_fault() -> None:
     assert {fault.what for fault in schedule(random.Random(1), 3600)} == set(KINDS)
 
 
-def test_one_kind_of_fault_may_be_asked_for() -> None:
-    assert {fault.what for fault in schedule(random.Random(1), 60, only="cut")} == {"cut"}
+@pytest.mark.parametrize("only", ["cut", "cut,out of order"])
+def test_some_kinds_of_fault_may_be_asked_for(only: str) -> None:
+    assert {fault.what for fault in schedule(random.Random(1), 60, only=only)} == set(only.split(","))
+
+
+def test_the_mutants_are_tried_with_faults_that_there_are() -> None:
+    assert {kind for kind, _ in FOCUS.values()} <= set(KINDS)
+    assert set(FOCUS) < set(MUTANTS)
+
+
+def test_recorded_runs_are_summed_and_broke_nothing() -> None:
+    runs = [json.loads(line) for file in RECORDED.glob("*.jsonl") for line in file.read_text("utf-8").splitlines()]
+    kills = sum(sum(run["kills"].values()) for run in runs)
+    table = runs_table(runs)
+    assert f"**{kills:,} kills" in table
+    assert table.rstrip(" |").endswith("**0**")
+
+
+def test_medians_of_runs_count_as_often_as_they_had_the_fault() -> None:
+    def run(seed: int, n: int, median: float) -> dict[str, Any]:
+        spread = {"n": n, "median": median, "highest": median * 2}
+        return {"seed": seed, "silence_s": {"cut": {"AA": spread, "certificate": spread}}, "start_s": {}}
+
+    assert "| 8 | one resend | a question before a resend | – | 1.0 / 8.0 | 1.0 / 8.0 |" in faults_table(
+        [run(1, 5, 1.0), run(2, 3, 4.0)]
+    )
 
 
 @pytest.mark.parametrize(

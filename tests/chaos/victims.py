@@ -31,6 +31,7 @@ ROOT = Path(__file__).parent.parent.parent
 LOOK_S = 0.02
 _NO_LIMIT = resource.RLIM_INFINITY
 _PRLIMIT = "/usr/bin/prlimit"  # util-linux; where it is absent no disk is ever full
+_STARTS = 5
 _BY_ITSELF_S = 0.3  # before a process that ended of its own accord is started again
 
 
@@ -257,11 +258,14 @@ class Postgres:
         return True
 
     async def _restart(self) -> None:
-        try:
-            await self._server.restart()
-        except DatabaseStartError:  # a backend that outlived its postmaster holds the shared memory a moment longer
-            await asyncio.sleep(1)
-            await self._server.restart()
+        for left in reversed(range(_STARTS)):
+            try:
+                await self._server.restart()
+                break
+            except DatabaseStartError:  # a backend that outlived its postmaster holds the shared memory a moment longer
+                if not left:
+                    raise
+                await asyncio.sleep(1)
 
 
 def _children(pid: int) -> list[int]:
