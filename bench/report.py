@@ -37,6 +37,8 @@ def write(result: dict[str, Any], *, kept_in: Path) -> None:
         _plot_intake(found)
     if found := result.get("soak"):
         _plot_soak(found)
+    if found := result.get("backlog"):
+        _plot_backlog(found)
 
 
 def put(text: str, name: str, content: str) -> str:
@@ -69,6 +71,68 @@ def _journey(result: dict[str, Any]) -> str:
         )
     ]
     return _table([f"one birth at a time, {found['births']} births", "p50", "p99", "min", "max"], rows)
+
+
+def _throughput(result: dict[str, Any]) -> str:
+    heads = [
+        "processes", "births/s offered", "births", "certificates/s", "AA ms p50 / p99", "AA → certificate ms p50",
+        "p99",
+        "waiting at the end", "drained after s", "CPU ms a birth: gateway", "PostgreSQL", "registry", "bad", "lost",
+    ]  # fmt: skip
+    cells = [
+        [
+            r["processes"],
+            f"{r['offered_s']:g}",
+            f"{r['births']:,}",
+            f"**{r['certificates_s']:g}**",
+            f"{r['ack_ms']['p50']:g} / {r['ack_ms']['p99']:g}",
+            _whole(r["certificate_ms"]["p50"]),
+            _whole(r["certificate_ms"]["p99"]),
+            r["waiting_at_end"],
+            f"{max(0.0, r['drained_after_s']):g}",
+            *(f"{r['cpu_ms'][name]:g}" for name in ("gateway", "postgres", "registry")),
+            r["bad"],
+            r["acknowledged"] - r["certificates"],
+        ]
+        for r in result["throughput"]
+    ]
+    return _table(heads, cells)
+
+
+def _backlog(result: dict[str, Any]) -> str:
+    found = result["backlog"]
+    fresh = found["fresh"]
+    rows = [
+        ["births that waited", f"{found['births']:,}, offered in {found['outage_s']:g} s of outage"],
+        ["their AA meanwhile, p50 / p99", f"{found['ack_ms']['p50']:g} / {found['ack_ms']['p99']:g} ms"],
+        ["registry back → first certificate at the hospital", f"{found['first_s']:g} s"],
+        ["→ half of them", f"{found['half_s']:g} s"],
+        ["→ all of them", f"**{found['all_s']:g} s**, {found['certificates_s']:g} a second"],
+        ["new births meanwhile, 5 a second", f"{fresh['births']:,}"],
+        ["their AA, p50 / p99", f"{fresh['ack_ms']['p50']:g} / {fresh['ack_ms']['p99']:g} ms"],
+        [
+            "their certificate, p50 / p99",
+            f"{fresh['certificate_ms']['p50'] / 1e3:.1f} / {fresh['certificate_ms']['p99'] / 1e3:.1f} s",
+        ],
+        ["lost", found["births"] - found["certificates"]],
+        ["cases at the registry beyond one a birth", found["doubled"]],
+    ]
+    plot = "![births that wait for their certificate](performance-backlog.svg)"
+    return f"{plot}\n\n{_table(['backlog', ''], rows)}"
+
+
+def _plot_backlog(found: dict[str, Any]) -> None:
+    points = found["curve"]
+    x = chart.Axis("seconds from the start of the outage", chart.steps(max(at for at, _ in points)))
+    y = chart.Axis("births", chart.steps(max(n for _, n in points)))
+    title = f"Acknowledged births without a certificate; the registry is away for {found['outage_s']:g} s"
+    _draw("backlog", title, [chart.Curve("waiting", points, bold=True)], x, y)
+
+
+def _start(result: dict[str, Any]) -> str:
+    found = result["start"]
+    row = [f"{found['tasks']:,}", f"**{found['median_s']:g}**", " ".join(f"{s:g}" for s in found["seconds"])]
+    return _table(["open tasks", "kill -9 → first AA, s, median", "rounds"], [row])
 
 
 def _intake(result: dict[str, Any]) -> str:
@@ -245,6 +309,8 @@ def _speed_goals(result: dict[str, Any]) -> list[list[Any]]:
 
 def _other_goals(result: dict[str, Any]) -> list[list[Any]]:
     goals: list[list[Any]] = []
+    if found := result.get("start"):
+        goals.append(_goal(f"kill -9 → first AA, {found['tasks']:,} open tasks, s", _AT_MOST, 5, found["max_s"]))
     if found := result.get("steps"):
         goals.append(_goal("structural verdict, µs", _AT_MOST, 40, found["structural"]["us"]))
     if found := result.get("flood"):
@@ -269,6 +335,9 @@ def _goal(figure: str, sign: str, bound: float, value: float) -> list[Any]:
 
 PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "journey": _journey,
+    "throughput": _throughput,
+    "backlog": _backlog,
+    "start": _start,
     "intake": _intake,
     "steps": _steps,
     "flood": _flood,

@@ -1,11 +1,12 @@
 """`make bench`: every figure of docs/performance.md, measured on this machine and written there.
 
-    make bench                           journey, intake beside rivals and floors, CPU by step, manners, large messages
+    make bench                           one birth, births to certificates, a backlog, start, intake beside rivals and
+                                         floors, CPU by step, manners, large messages
     make bench ARGS=--all                the same, ten minutes of full load, and 1, 5 and 10 million messages stored
     make bench ARGS=--quick              a short run of each, for trying; writes nothing into docs/
     make bench ARGS="--soak 600"         full load for so many seconds: is memory flat?
     make bench ARGS="--stored 1000000"   births a second with so many messages stored (commas for several)
-    make bench ARGS="--only steps"       journey, steps, intake, flood, large, soak, stored; commas for several
+    make bench ARGS="--only steps"       any of the parts; commas for several
 
 Everything is on: verdict, commit with fsync, answers, logs to a file. Tables on the terminal, JSON in bench/results/,
 tables and plots in docs/performance.md. Figures depend on the machine, which is named beside them: compare within one
@@ -24,14 +25,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import backlog
 import intake
 import journey
 import large
 import manners
 import report
 import soak
+import start
 import steps
 import stored
+import throughput
 from servers import ROOT, Workshop, workshop
 
 from gateway.cli import loop
@@ -41,10 +45,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 RESULTS = ROOT / "bench" / "results"
-USUAL = ("journey", "steps", "intake", "flood", "large")
+USUAL = ("journey", "throughput", "backlog", "start", "steps", "intake", "flood", "large")
 PARTS = (*USUAL, "soak", "stored")
 ALL_SOAK_S = 600.0
 ALL_STORED = "1000000,5000000,10000000"
+
+_QUICK = {
+    "births": 20, "rounds": 1, "seconds": 1.5, "connections": "1,64", "rates": "10,50",
+    "outage": 8.0, "waiting": 80, "tasks": 10_000,
+}  # fmt: skip
+_LONG = {
+    "births": 100, "rounds": 3, "seconds": 4.0, "connections": "1,16,64,256", "rates": "1,10,50,200",
+    "outage": 60.0, "waiting": 3000, "tasks": 100_000,
+}  # fmt: skip
 
 
 async def _main(chosen: argparse.Namespace) -> None:
@@ -66,6 +79,9 @@ async def _measure(shop: Workshop, part: str, chosen: argparse.Namespace) -> Any
     rounds, seconds = chosen.rounds, chosen.seconds
     measures: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
         "journey": lambda: journey.measure(shop, chosen.births),
+        "throughput": lambda: throughput.measure(shop, rates=_numbers(chosen.rates), seconds=seconds * 5),
+        "backlog": lambda: backlog.measure(shop, births=chosen.waiting, outage_s=chosen.outage),
+        "start": lambda: start.measure(shop, tasks=chosen.tasks, rounds=rounds + 2),
         "steps": lambda: steps.measure(shop, batches=20 if chosen.quick else 100),
         "intake": lambda: intake.measure(
             shop, connections=_numbers(chosen.connections), rounds=rounds, seconds=seconds
@@ -142,11 +158,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="of a round")
     parser.add_argument("--connections", metavar="N,N")
+    parser.add_argument("--rates", metavar="N,N", help="births a second of throughput")
+    parser.add_argument("--outage", type=float, metavar="SECONDS", help="of the registry, in backlog")
+    parser.add_argument("--waiting", type=int, metavar="BIRTHS", help="offered during the outage")
+    parser.add_argument("--tasks", type=int, help="open tasks at a start")
     parser.add_argument("--directory", help="where data lies meanwhile; a disk with room for --stored")
     chosen = parser.parse_args()
-    usual = {"births": 20, "rounds": 1, "seconds": 1.5, "connections": "1,64"} if chosen.quick else {
-        "births": 100, "rounds": 3, "seconds": 4.0, "connections": "1,16,64,256"
-    }  # fmt: skip
+    usual = _QUICK if chosen.quick else _LONG
     for name, value in usual.items():
         if getattr(chosen, name) is None:
             setattr(chosen, name, value)

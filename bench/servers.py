@@ -55,6 +55,7 @@ class Workshop:
         self.directory = directory
         self.server = server
         self.dsn = server.dsn
+        self.registry_pid = 0  # of the sandbox while it runs
 
     def postgres(self) -> list[int]:
         """Return the process ids of PostgreSQL and its sessions."""
@@ -122,7 +123,7 @@ class Workshop:
             "--data", str(self.directory / "registry"), "--gateway-jwks", str(self.directory / "jwks.json"),
             "--token-file", str(self.directory / "token"), "--work-seconds", "0", "--ready-file", str(ready),
         ]  # fmt: skip
-        async with self.spawn(command, name="registry"):
+        async with self.spawn(command, name="registry") as self.registry_pid:
             await until(ready.exists, "the registry sandbox")
             yield str(json.loads(ready.read_text())["registry"])
 
