@@ -71,13 +71,17 @@ async def test_a_primary_killed_under_load_loses_no_acknowledged_birth(
         await running.until_count("DELIVERED", len(births), patience=120)
         kept = {row["control_id"] for row in await running.fetch("SELECT control_id FROM messages")}
         cases = running.registry.cases()
-        incidents = await running.fetch("SELECT cause, subject FROM incidents WHERE cause = 'STORE_UNAVAILABLE'")
+
+        async def told() -> bool:
+            found = await running.fetch("SELECT cause, subject FROM incidents WHERE cause = 'STORE_UNAVAILABLE'")
+            return [tuple(row) for row in found] == [("STORE_UNAVAILABLE", "database")]
+
+        await running.until_true(told, "one incident of the database")  # written down when it is back
     assert before, "births must have been accepted before the kill"
     assert set(accepted) <= kept, "an acknowledged birth is not in the journal any more"
     assert len(accepted) == len(births)
     assert sorted(case["status"] for case in cases) == ["TERBIT"] * len(births)
     assert len({case["no_akta"] for case in cases}) == len(births)
-    assert [tuple(row) for row in incidents] == [("STORE_UNAVAILABLE", "database")]
 
 
 async def test_a_read_only_database_is_ar_and_not_ready_and_recovers_by_itself(database: str, tmp_path: Path) -> None:
