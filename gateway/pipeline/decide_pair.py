@@ -210,7 +210,8 @@ def _check(desk: Desk, prior: Birth, into: Birth, certified: Sequence[Birth]) ->
                 f"the registry has {birth.id} ({birth.state.value}): merge when it has answered, "
                 "or ask it to withdraw its case first (procot births withdraw)"
             )
-    if compare(prior.record, into.record, today=desk.clock().date()).verdict is Verdict.TWIN:
+    sexes = {birth.record.child.sex for birth in (prior, into)} - {None}
+    if len(sexes) > 1 or compare(prior.record, into.record, today=desk.clock().date()).verdict is Verdict.TWIN:
         raise IllegalMoveError(
             "their order or sex says that they are twins, which are never merged; where that is a mistake, "
             "the hospital corrects PID-24, PID-25 or PID-8 by A08 first"
@@ -245,12 +246,12 @@ async def split(desk: Desk, birth_id: uuid.UUID, other_id: uuid.UUID | None = No
     """
     async with desk.database.transaction() as connection:
         await _ready(connection, birth_id)
-        pairs = [p for p in await likenesses.of_birth(connection, birth_id) if p.waits]
-        if other_id is not None:
-            pairs = [p for p in pairs if p.other(birth_id) == other_id]
-        others = [pair.other(birth_id) for pair in pairs]
+        others = [pair.other(birth_id) for pair in await _waiting(connection, birth_id, other_id)]
         locked = {i: await births.lock(connection, i) for i in sorted({birth_id, *others})}
         birth = locked[birth_id]
+        # Looked at again: somebody may have decided while this one waited for the locks.
+        pairs = [p for p in await _waiting(connection, birth_id, other_id) if p.other(birth_id) in locked]
+        others = [pair.other(birth_id) for pair in pairs]
         linked = [f for f in birth.findings if f["code"] == _SUSPECT and f.get("by") == MESSAGE]
         if not pairs and not (linked and other_id is None):
             raise IllegalMoveError(
@@ -266,6 +267,11 @@ async def split(desk: Desk, birth_id: uuid.UUID, other_id: uuid.UUID | None = No
                 await _forget_link(desk, connection, birth)
             await doubt_anew(desk, connection, found, why)
         return tuple(others)
+
+
+async def _waiting(connection: Connection, birth_id: uuid.UUID, other_id: uuid.UUID | None) -> list[Pair]:
+    pairs = [pair for pair in await likenesses.of_birth(connection, birth_id) if pair.waits]
+    return [pair for pair in pairs if other_id in (None, pair.other(birth_id))]
 
 
 async def _forget_link(desk: Desk, connection: Connection, birth: Birth) -> None:

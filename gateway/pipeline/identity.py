@@ -22,6 +22,7 @@ from gateway.pipeline.rejudge import MESSAGE, doubt, go, keys_of, rejudge
 from gateway.store import attachments, births, likenesses, messages
 from gateway.store.births import Keys, Why
 from gateway.verify.content import deadline
+from gateway.verify.likeness import name_key
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -179,12 +180,25 @@ async def unite(context: Rules, connection: Connection, pair: tuple[Birth, Birth
         for found in await likenesses.of_birth(connection, keep.id):
             if found.other(keep.id) == other.id:
                 await likenesses.decide(connection, found, same=True, by=why.actor, reason=why.reason)
+        await _inherit_doubts(connection, keep, other)
         await doubt(connection, keep)
     await _retire(context, connection, other, _with(because(why, "merged into another record"), into=keep))
     await messages.hand_over(connection, old=other.id, new=keep.id)
     await attachments.hand_over(connection, old=other.id, new=keep.id)
     await _inherit(connection, keep, other)
     await _fill(context, connection, keep, other, why)
+
+
+async def _inherit_doubts(connection: Connection, keep: Birth, other: Birth) -> None:
+    """Let a third birth that the merged one resembled wait for the one that lives: else both would be registered."""
+    if other.state in (State.CANCELLED, State.MERGED):
+        return
+    known = {pair.other(keep.id) for pair in await likenesses.of_birth(connection, keep.id)}
+    for pair in await likenesses.waiting_of(connection, other.id):
+        if (third := pair.other(other.id)) not in known | {keep.id}:
+            earlier, later = likenesses.in_order(keep, await births.read(connection, third))
+            owner = keep.id if pair.owner == other.id else pair.owner
+            await likenesses.keep(connection, replace(pair, earlier=earlier.id, later=later.id, owner=owner))
 
 
 async def _retire(context: Rules, connection: Connection, birth: Birth, why: Why) -> None:
@@ -238,8 +252,10 @@ async def _keys_of_both(
     keep, other = pair
     mine, theirs = await births.keys_as_stored(connection, keep), await births.keys_as_stored(connection, other)
     hers, told = ((b.mother.nik.reveal() if b.mother and b.mother.nik else "") for b in (record, keep.record))
+    named = name_key(record) == name_key(keep.record)
     return Keys(
         mother_key=mine.mother_key if hers == told else theirs.mother_key,
+        mother_name_key=mine.mother_name_key if named else theirs.mother_name_key,
         born_at=record.child.moment_of_birth,
         deadline=deadline(record, now),
     )

@@ -184,10 +184,12 @@ class Keys:
 
 async def keys_as_stored(connection: Connection, birth: Birth) -> Keys:
     """Return what a birth is found by now, for a revision that changes nothing of it."""
-    row = await connection.fetchrow("SELECT mother_key, born_at, deadline FROM births WHERE id = $1", birth.id)
+    sql = """SELECT mother_key, born_at, deadline, (to_jsonb(b) ->> 'mother_name_key')::bytea AS name_key
+             FROM births b WHERE id = $1"""  # through the row as JSON: before migration 9 there is no such column
+    row = await connection.fetchrow(sql, birth.id)
     if row is None:
         raise LookupError("no such birth")
-    return Keys(row["mother_key"], row["born_at"], row["deadline"])
+    return Keys(row["mother_key"], row["born_at"], row["deadline"], row["name_key"])
 
 
 async def open_birth(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gateway.contract.lifecycle import State
-from gateway.pipeline import operate
+from gateway.errors import IllegalMoveError
+from gateway.pipeline import decide_pair, operate
 from gateway.store import tokens
 from tests.contract.test_openapi import conforms
 from tests.simulators.command import configuration, procot
@@ -72,6 +74,33 @@ async def test_a_merge_is_shown_asked_for_and_done(way: Journey, config: Path) -
     assert "one wristband" in event["reason"]
 
 
+async def test_a_third_birth_that_the_merged_one_resembled_goes_on_waiting(database: str, tmp_path: Path) -> None:
+    third = "00450888"
+    without_nik, other_name = (("3510165203959001^^^DUKCAPIL^NI", ""),), (("SITI AMINAH", "DEWI LESTARI"),)
+    async with journey(database, tmp_path) as way:
+        await way.tell(notice(control_id="FIRST", changes=without_nik))
+        await way.tell(notice(record_number=NEW, same_mother=True, control_id="SECOND"))
+        await way.tell(notice(record_number=third, same_mother=True, control_id="THIRD", changes=other_name))
+        await way.work()
+        first, second, last = [(await way.birth(number)).id for number in (OLD, NEW, third)]
+        await decide_pair.merge(way.desk(), second, first)
+        await way.work()
+        assert [await way.state(n) for n in (OLD, NEW, third)] == [State.REVIEW, State.MERGED, State.REVIEW]
+        await decide_pair.split(way.desk(), last, first)
+        assert [await way.state(n) for n in (OLD, third)] == [State.READY, State.READY]
+
+
+async def test_a_united_birth_is_found_by_the_name_that_came_with_the_other(database: str, tmp_path: Path) -> None:
+    async with journey(database, tmp_path) as way:
+        await way.tell(notice(control_id="FIRST", changes=(("SITI AMINAH", ""),)))
+        await way.tell(notice(record_number=NEW, same_mother=True, control_id="SECOND"))
+        await way.work()
+        first, second = [(await way.birth(number)).id for number in (OLD, NEW)]
+        await decide_pair.merge(way.desk(), second, first)
+        sql = "SELECT count(DISTINCT mother_name_key) AS n, count(mother_name_key) AS told FROM births"
+        assert tuple((await way.database.fetch(sql))[0]) == (1, 2)
+
+
 async def test_a_split_lets_both_go_on(way: Journey, config: Path) -> None:
     split = ("births", "split", "SECOND", "--reason", "two wristbands", "--config", config)
     assert (await procot(*split, "--json")).status == 0
@@ -83,6 +112,12 @@ async def test_a_split_lets_both_go_on(way: Journey, config: Path) -> None:
     assert refused.status == 1
     assert "resembles no other birth" in refused.err
     assert "decided: different" in (await procot("births", "pairs", "FIRST", "--config", config)).out
+
+
+async def test_of_two_splits_at_once_one_decides(way: Journey) -> None:
+    ids = [(await way.birth(number)).id for number in (OLD, NEW)]
+    ends = await asyncio.gather(*(decide_pair.split(way.desk(), i) for i in ids), return_exceptions=True)
+    assert sorted(type(end).__name__ for end in ends) == ["IllegalMoveError", "tuple"]
 
 
 async def test_of_a_restricted_birth_nothing_is_shown(way: Journey, config: Path) -> None:
@@ -144,3 +179,16 @@ async def test_officers_and_operators_decide_within_their_scope(database: str, t
         assert decided == {two["id"]: "same", three["id"]: "different"}
         actors = {e["actor"].partition(":")[0] for e in await running.history(control_id_of(first))}
         assert actors >= {"officer", "operator"}
+
+
+async def test_a_boy_and_a_girl_are_never_merged(database: str, tmp_path: Path) -> None:
+    async with journey(database, tmp_path) as way:
+        await way.tell(notice())
+        girl = notice(
+            record_number=NEW, same_mother=True, changes=(("|20250311041500+0700|M|", "|20250311041500+0700|F|"),)
+        )
+        await way.tell(girl)
+        await way.work()
+        one, other = (await way.birth(OLD)).id, (await way.birth(NEW)).id
+        with pytest.raises(IllegalMoveError, match="sex"):
+            await decide_pair.merge(way.desk(), one, other)
