@@ -240,6 +240,10 @@ class Intake:
         except asyncio.CancelledError:  # the gateway stops
             out.cancel()
             raise
+        except Exception as error:  # noqa: BLE001 - no thread to be had: the transport says so, and the sender keeps it
+            if not out.done():
+                out.set_exception(error)
+            return
         kept = inbox.submit(incoming)
         kept.add_done_callback(lambda done: self._resolve(incoming, done, out, transport))
         await asyncio.wait([kept])

@@ -14,6 +14,7 @@ import structlog
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import State
 from gateway.contract.record import PluralityKind
+from gateway.errors import LeaseLostError
 from gateway.pipeline.clocks import LEAVES_SOON
 from gateway.pipeline.rejudge import keep_findings
 from gateway.store import births, queue
@@ -42,7 +43,8 @@ async def awaited(context: Context, connection: Connection, birth: Birth, task: 
     untold = len(others.ids) + 1 < plurality
     code, seconds = _wait(context, others, untold=untold)
     if seconds and birth.priority > LEAVES_SOON and not _waited(task, code):
-        await queue.postpone(connection, task, delay_s=seconds, code=code)
+        if not await queue.postpone(connection, task, delay_s=seconds, code=code):
+            raise LeaseLostError(f"task {task.id} ({task.kind.value}) was taken over by another worker")
         await store.be_patient(connection, birth, seconds)
         why = Why("gateway", "seal", "waits for its twin", detail={"code": code, "seconds": seconds})
         await births.note(connection, birth, why)

@@ -7,6 +7,8 @@ import contextlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import pytest
+
 from adapters.hospital.baseline import BaselineHospital
 from gateway.config import Limits
 from gateway.observe.metrics import Metrics
@@ -128,6 +130,21 @@ async def test_over_the_cap_a_large_message_is_told_to_come_again(database: str)
         assert b"|207^" in ack
         assert await code(here.send(notice(), connection=2)) == b"CA"
     assert "FULL" not in await kept(database)
+
+
+async def test_a_large_message_that_gets_no_thread_fails_and_holds_nobody_up(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with door(database) as here:
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncio, "to_thread", no_thread)
+            with pytest.raises(RuntimeError):
+                await asyncio.wait_for(here.send(notice(control_id="LOST") + LETTER), 5)
+        assert await code(here.send(notice(control_id="NEXT"))) == b"CA"
+    assert await kept(database) == ["NEXT"]
 
 
 async def test_what_waits_when_the_gateway_stops_is_promised_to_nobody(database: str) -> None:
