@@ -237,7 +237,7 @@ WHERE m.id > (SELECT after_message FROM journal_log)
 """
 _UNTOLD_SEALS = """
 SELECT count(*) AS n, min(s.birth_id::text) AS first FROM seals s
-WHERE s.sealed_at > (SELECT begun_at FROM journal_log)
+WHERE s.sealed_at > (SELECT begun_at FROM journal_log) AND s.payload <> ''  -- erased: retention.erase
   AND NOT EXISTS (SELECT FROM journal j WHERE j.digest = sha256(s.payload))
   AND NOT EXISTS (SELECT FROM journal_pending p WHERE p.kind = 'sealed' AND sha256(s.payload) = ANY (p.digests))
 """
