@@ -198,7 +198,10 @@ async def _after_revision(
     context: Context, connection: Connection, birth: Birth, revised: tuple[Why, Told, bool]
 ) -> None:
     why, told, legal = revised
-    if told.certified and legal and birth.state is not State.REVOCATION_REVIEW:
+    if told.certified and birth.state is State.CANCELLED:  # its akta was revoked; another one is the office's to give
+        why = because(why, "told anew after its akta was revoked: the office decides")
+        await review(context, connection, birth, State.REVOCATION_REVIEW, why)
+    elif told.certified and legal and birth.state is not State.REVOCATION_REVIEW:
         why = because(why, "changed after issue: an officer decides")
         await review(context, connection, birth, State.AMENDMENT_REVIEW, why)
     elif told.certified or (registry_has_it(birth) and not legal):

@@ -12,7 +12,7 @@ from gateway.contract.revision import leaves_of
 from gateway.hl7.location import Location
 from gateway.pipeline.draft import places
 from gateway.pipeline.routing import route
-from gateway.store import births, likenesses, queue
+from gateway.store import births, likenesses, queue, siblings
 from gateway.store.births import Keys, Why
 from gateway.store.queue import Kind
 from gateway.verify.content import deadline, judge
@@ -133,6 +133,7 @@ async def go(context: Rules, connection: Connection, birth: Birth, state: State,
         await queue.add(connection, Kind.CHECK, birth_id=birth.id, priority=birth.priority)
     if state in _OUT:
         await _free_others(context, connection, birth)
+        await _free_siblings(connection, birth)
 
 
 async def doubt(connection: Connection, birth: Birth, *, reopening: uuid.UUID | None = None) -> bool:
@@ -160,6 +161,13 @@ async def _free_others(context: Rules, connection: Connection, birth: Birth) -> 
             other = await births.lock(connection, pair.other(birth.id))
             why = Why("gateway", "likeness", "the birth it resembled is out", detail={"with": str(birth.id)})
             await doubt_anew(context, connection, other, why)
+
+
+async def _free_siblings(connection: Connection, birth: Birth) -> None:
+    """End the wait of siblings for a birth that is out now; each looks again at whom it still waits for."""
+    if birth.twin_group is not None:
+        for sibling in (await siblings.of(connection, birth)).ids:
+            await queue.hurry(connection, sibling, Kind.SEAL)
 
 
 async def doubt_anew(

@@ -43,6 +43,15 @@ _SKEW = dt.timedelta(minutes=10)  # a message from the future (domain A.3, F 110
 # Two babies in one message: which of them each segment is about is not said (domain F 109). A number that is cut off
 # may be another baby's.
 _OPENS_NOTHING = frozenset({"SEGMENT_EXTRA", "RECORD_NUMBER_CUT"})
+# What the birth lacks once an update has deleted a field (domain F 21).
+_DELETED = {
+    "child.name": Finding("NAME_MISSING", Location("PID", 1, 5)),
+    "child.sex": Finding("SEX_UNKNOWN", Location("PID", 1, 8)),
+    "child.born_on": Finding("BIRTH_DATE", Location("PID", 1, 7)),
+    "child.born_at": Finding("BIRTH_TIME", Location("PID", 1, 7)),
+    "mother.name": Finding("MOTHER_NAME_MISSING", Location("NK1", 1, 2)),
+    "mother.nik": Finding("MOTHER_NIK_MISSING", Location("PID", 1, 21)),
+}
 _MOST_FINDINGS = 50  # an answer must not be many times its message
 _YOUNG_DAYS = 60  # the term of registration (domain B.7)
 
@@ -189,7 +198,11 @@ def in_view_of(verdict: Verdict, state: State | None) -> tuple[Effect, list[Find
         return effect if draft.attachments else Effect.NONE, [*draft.findings, *awaited]
     if state is None:
         return _unknown_baby(verdict, draft, verdict.facility)
-    said = [f for f in verdict.findings if f.place is None or f.place in set(draft.places.values())]
+    told = set(draft.places.values())
+    said = [f for f in verdict.findings if f.place is None or f.place in told]
+    if effect is Effect.AMEND:
+        known = {f.code for f in said}
+        said += [f for path, f in _DELETED.items() if path in draft.cleared and f.code not in known]
     return effect, said + _late_change(effect, state)
 
 

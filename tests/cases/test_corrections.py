@@ -138,7 +138,8 @@ async def test_f021_two_quotes_delete_and_empty_does_not(way: Journey) -> None:
     assert child.visit is None
     assert child.name is not None
     assert await way.state() is State.READY
-    await told(way, message("A08", ("|20250311041500+0700|M|", '|20250311041500+0700|""|'), sent=LATEST))
+    answer = await told(way, message("A08", ("|20250311041500+0700|M|", '|20250311041500+0700|""|'), sent=LATEST))
+    assert "SEX_UNKNOWN" in answer.codes  # and the sender is told what the birth lacks now
     birth = await way.birth()
     assert (birth.state, birth.record.child.sex) == (State.HOLD_DATA, None)
     assert "SEX_UNKNOWN" in codes_of(birth)

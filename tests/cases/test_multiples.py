@@ -105,6 +105,18 @@ async def test_f001_a_discharged_twin_waits_for_nobody(way: Journey, left: str) 
 
 
 @case(1)
+async def test_f001_a_twin_does_not_wait_for_one_that_was_withdrawn(way: Journey) -> None:
+    """The complete twin waits for one that is held; once that one is withdrawn it goes on."""
+    await told(way, twin(1, "TW1"))
+    await told(way, twin(2, "TW2", name="BY NY SITI AMINAH"))
+    await way.work()
+    assert (await way.task(Kind.SEAL))["last_error"] == "TWIN_HELD"
+    await operate.cancel(way.desk(), (await way.birth("TW2")).id)
+    await way.work()
+    assert len(await sent(way)) == 1
+
+
+@case(1)
 async def test_f001_a_person_may_send_a_waiting_twin_off(way: Journey) -> None:
     """A person may send a waiting twin off."""
     await told(way, twin(1, "TW1"))

@@ -485,6 +485,18 @@ async def test_what_the_registry_revoked_by_itself_is_told_to_the_hospital_once_
     assert await way.state() is State.CANCELLED
 
 
+async def test_a_birth_told_anew_after_its_akta_was_revoked_is_laid_before_a_person(way: Journey) -> None:
+    await way.reach(State.DELIVERED)
+    await way.settle(RegistryStatus.WITHDRAWN)
+    await legal.withdraw(way.desk(), (await way.birth()).id)
+    await way.work()
+    assert await way.state() is State.CANCELLED
+    await way.tell(notice(sent=LATER))
+    await way.work()
+    assert await way.state() is State.REVOCATION_REVIEW
+    assert "told anew after its akta was revoked" in (await way.events())[-1]["reason"]
+
+
 # --------------------------------------------------------------------------- what the registry issued wins (F 97)
 
 
