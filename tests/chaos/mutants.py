@@ -30,7 +30,7 @@ FOCUS = {
 }
 QUIET_S = 20.0
 # What a slow machine alone may cause: it tells nothing about a protection.
-_UNFINISHED = ("not quiet", "still ", "not answered")
+_UNFINISHED = ("no progress", "still ", "not answered")
 _BROKEN = re.compile(r"^BROKEN  (.+?)  ", re.MULTILINE)
 _VARYING = re.compile(r"\d+|: [0-9a-f-]{36}.*")
 

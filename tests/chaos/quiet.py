@@ -27,9 +27,9 @@ SELECT (SELECT count(*) FROM messages WHERE assigned_at IS NULL AND effect <> 'n
 
 
 async def until_quiet(town: Town, *, within_s: float) -> str:
-    """Return "" once nothing is left, or what is left after `within_s` seconds."""
+    """Return "" once nothing is left, or what is left after `within_s` seconds in which it did not get less."""
     end = time.monotonic() + within_s
-    operator_at = 0.0
+    operator_at, least = 0.0, sys.maxsize
     left = ""
     connection = await asyncpg.connect(town.dsn)
     try:
@@ -38,6 +38,8 @@ async def until_quiet(town: Town, *, within_s: float) -> str:
             left = ", ".join(f"{n} {what}" for what, n in dict(row or {}).items() if n)
             if not left:
                 return ""
+            if (now := sum(dict(row or {}).values())) < least:
+                least, end = now, time.monotonic() + within_s
             if time.monotonic() > operator_at:
                 await _retry(town)
                 operator_at = time.monotonic() + _OPERATOR_S

@@ -55,7 +55,7 @@ class Storm:
     mutant: str = ""  # which protection the gateways lack
     only: str = ""  # the only kinds of fault, commas between them
     gap_s: float = GAP_S  # between two faults, on average
-    quiet_s: float = QUIET_S  # after the faults, until nothing may be left to do
+    quiet_s: float = QUIET_S  # after the faults, without progress, while anything is left to do
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ async def run(storm: Storm, directory: Path) -> Result:
         ledger = await balance(place, promises)
         ledger.violations += [Violation("not answered though everything was up")] * unanswered
         if left:
-            ledger.broken(f"not quiet after {storm.quiet_s:.0f} s: {left}")
+            ledger.broken(f"no progress for {storm.quiet_s:.0f} s: {left}")
         result = Result(storm, promises, ledger, hand.done, figures(place, hand, promises))
         result.quiet_s = time.monotonic() - began
         result.old_callbacks = place.post.again
@@ -209,7 +209,7 @@ def main() -> int:
     parser.add_argument("--mutant", choices=MUTANTS, default="")
     parser.add_argument("--only", type=_kinds, default="", help=f"these kinds of fault alone: {', '.join(KINDS)}")
     parser.add_argument("--gap", type=float, default=GAP_S, help="seconds between two faults, on average")
-    parser.add_argument("--quiet", type=float, default=QUIET_S, help="seconds until nothing may be left to do")
+    parser.add_argument("--quiet", type=float, default=QUIET_S, help="seconds without progress until all is done")
     parser.add_argument("--json", type=Path, help="add the run's figures to this file, a line each")
     parser.add_argument("--keep", action="store_true", help="keep the directory with logs and records")
     options = parser.parse_args()
