@@ -248,14 +248,16 @@ def _operation(name: str, act: Callable[[Desk, uuid.UUID], Awaitable[State]], sh
     @births.command(name=name, help=text, short_help=short)
     @_ID
     @click.option("--reason", required=True, help="kept in the birth's history; no personal data")
+    @as_json()
     @place.options
-    def command(birth: str, reason: str, config: Path | None, data: Path) -> None:
-        loop.run(_operate(act, birth, reason, config, data))
+    def command(birth: str, reason: str, json_output: bool, config: Path | None, data: Path) -> None:
+        loop.run(_operate(act, birth, reason, json_output, config, data))
 
 
 async def _operate(
-    act: Callable[[Desk, uuid.UUID], Awaitable[State]], birth: str, reason: str, config: Path | None, data: Path
-) -> None:
+    act: Callable[[Desk, uuid.UUID], Awaitable[State]], birth: str, reason: str, json_output: bool,
+    config: Path | None, data: Path,
+) -> None:  # fmt: skip
     async with place.database(config, data) as database:
         found = await find(database, birth)
         desk = operate.Desk(database, place.settings(config, data), actor=f"operator:{who()}", reason=reason)
@@ -264,6 +266,9 @@ async def _operate(
         except LookupError as error:
             raise ConfigError(str(error)) from None
         after = await find(database, found["id"])
+    if json_output:
+        emit(after)
+        return
     console.print(f"{after['id']} is {_state(after)}", markup=False)
 
 

@@ -54,9 +54,14 @@ def when(moment: dt.datetime | str | None) -> str:
     return f"{at.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
+def _plain(value: object) -> str:
+    """Return a time as RFC 3339 has it, anything else as text."""
+    return value.isoformat() if isinstance(value, dt.datetime) else str(value)
+
+
 def emit(item: dict[str, Any]) -> None:
     """Print one JSON object on a line of its own and flush it."""
-    sys.stdout.write(json.dumps(item, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(json.dumps(item, ensure_ascii=False, default=_plain) + "\n")
     sys.stdout.flush()
 
 

@@ -681,7 +681,8 @@ def test_a_person_holds_and_releases_and_both_are_in_the_history(up: Up) -> None
     up.until("HOLD1", "AWAIT_FORM")
     assert "is AWAIT_FORM (held)" in up.births("hold", "HOLD1", "--reason", "the parents asked").stdout
     assert "(held)" in up.births("show", "HOLD1").stdout
-    assert up.births("release", "HOLD1", "--reason", "they agreed").stdout.endswith(" is AWAIT_FORM\n")
+    (freed,) = lines(up.births("release", "HOLD1", "--reason", "they agreed", "--json"))  # all of standard output
+    assert (freed["state"], freed["held"]) == ("AWAIT_FORM", False)
     released = up.births("release", "HOLD1", "--reason", "paper form seen")
     assert re.search(r"is \w+\n", released.stdout), released.stderr
     up.until("HOLD1", "DELIVERED")
