@@ -23,7 +23,7 @@ _VIEW = """
 SELECT b.id, b.facility, b.medical_record, b.state, b.revision, b.deadline, b.findings, b.held, b.received_at,
        b.updated_at, b.twin_group, b.wait_until, b.overdue_since, b.office, b.way, b.missing, b.priority, b.leaves_at,
        b.restricted, l.note,
-       c.number, c.child_nik, c.family_card, c.issued_at, c.sha256
+       c.number, c.child_nik, c.family_card, c.issued_at, c.sha256, c.revoked_at
 FROM {births} b LEFT JOIN certificates c ON c.birth_id = b.id LEFT JOIN leases l ON l.birth_id = b.id
 """
 
@@ -231,6 +231,7 @@ def _certificate(row: asyncpg.Record) -> dict[str, Any] | None:
         "kk_number": row["family_card"],
         "issued_at": _time(row["issued_at"]),
         "sha256": row["sha256"],
+        "revoked_at": _time(row["revoked_at"]) if row["revoked_at"] else None,
         "url": f"/v1/births/{row['id']}/document",
     }
 

@@ -181,6 +181,9 @@ async def _document(request: web.Request, identity: Identity) -> web.StreamRespo
     if found is None:
         return not_found()
     birth_id = uuid.UUID(found["id"])
+    if found["certificate"] and (revoked_at := found["certificate"]["revoked_at"]):
+        detail = f"the registry revoked this certificate ({revoked_at}); its file is not handed out any more"
+        return problem(HTTPStatus.GONE, detail, code="CERTIFICATE_REVOKED")
     async with request.app[DATABASE].connection() as connection:
         certificate = await submissions.certificate(connection, birth_id)
     if certificate is None or not certificate.document:

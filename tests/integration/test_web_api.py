@@ -239,6 +239,18 @@ async def test_the_document_is_the_registrys_pdf_with_its_digest(database: str, 
         assert headers["Cache-Control"] == "no-store"
 
 
+async def test_a_revoked_certificate_says_so_and_its_file_is_not_handed_out(database: str, tmp_path: Path) -> None:
+    async with system(database, tmp_path) as running:
+        await running.send(SINGLETON)
+        birth = await running.until(SINGLETON_ID, "DELIVERED")
+        assert birth["certificate"]["revoked_at"] is None
+        await running.fetch("UPDATE certificates SET revoked_at = now() RETURNING birth_id")
+        assert (await running.birth(SINGLETON_ID))["certificate"]["revoked_at"]
+        path = f"/v1/births/{birth['id']}/document"
+        async with running.request(path, token=running.facility[HOSPITAL]) as response:
+            assert (await problem(response, 410))["code"] == "CERTIFICATE_REVOKED"
+
+
 async def test_there_is_no_document_before_the_certificate(database: str, tmp_path: Path) -> None:
     async with system(database, tmp_path) as running:
         _, theirs = await two_hospitals(running)
