@@ -157,8 +157,8 @@ class BaselineHospital:
 
 
 def sent_at_of(message: Message, zone: dt.tzinfo) -> dt.datetime | None:
-    """Return when a message was sent: MSH-7, else EVN-2 (domain A.3)."""
-    for name, field in (("MSH", 7), ("EVN", 2)):
+    """Return when a message was sent: MSH-7, else EVN-2, else the last update of its patient, PID-33 (domain A.3)."""
+    for name, field in (("MSH", 7), ("EVN", 2), ("PID", 33)):
         moment = read_moment(message.text(name, field), zone)
         if moment:
             return moment.at

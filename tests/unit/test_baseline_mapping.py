@@ -71,6 +71,17 @@ def test_effects_of_the_samples(name: str) -> None:
     assert draft.sent_at.utcoffset() == dt.timedelta(hours=7)
 
 
+def test_when_a_message_was_sent_is_msh_7_else_evn_2_else_pid_33() -> None:
+    raw = with_field(sample("07"), "PID", 33, "20250312070809+0700")
+    times = [draft_of(raw).sent_at]
+    for segment, field in (("MSH", 7), ("EVN", 2), ("PID", 33)):
+        raw = with_field(raw, segment, field, "")
+        times.append(draft_of(raw).sent_at)
+    assert times[0] is not None
+    assert times[2] == dt.datetime(2025, 3, 12, 0, 8, 9, tzinfo=dt.UTC)
+    assert times[3] is None
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_value_has_its_place(name: str) -> None:
     draft = draft_of(sample(name[:2]))
