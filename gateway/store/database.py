@@ -125,6 +125,10 @@ class Database:
         except asyncpg.ReadOnlySQLTransactionError as error:
             await self._pool.expire_connections()  # this server writes no more: look for the one that does
             raise as_unavailable(error) from error
+        except asyncpg.DeadlockDetectedError as error:
+            raise StoreUnavailableError(
+                "PostgreSQL undid this, since another one was about the same births; do it again"
+            ) from error
         except UNAVAILABLE as error:
             raise as_unavailable(error) from error
 
