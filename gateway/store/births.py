@@ -100,19 +100,6 @@ async def lock(connection: Connection, birth_id: uuid.UUID) -> Birth:
     return _birth(row)
 
 
-async def lock_by_record_number(connection: Connection, facility: str, medical_record: str) -> Birth | None:
-    """Return the birth of a baby's record number, locked; and keep others from opening it meanwhile."""
-    await connection.execute(
-        "SELECT pg_advisory_xact_lock(hashtextextended($1 || chr(31) || $2, 0))", facility, medical_record
-    )
-    row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM births WHERE facility = $1 AND medical_record = $2 FOR UPDATE",  # noqa: S608
-        facility,
-        medical_record,
-    )
-    return _birth(row) if row else None
-
-
 async def lock_by_record_numbers(connection: Connection, facility: str, numbers: Iterable[str]) -> dict[str, Birth]:
     """Return the births of several record numbers, locked, and keep others from opening any of them meanwhile.
 

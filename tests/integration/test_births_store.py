@@ -81,8 +81,8 @@ async def test_an_opened_birth_is_read_back_whole(store: Database) -> None:
     async with store.transaction() as connection:
         assert await births.read(connection, birth.id) == birth
         assert await births.lock(connection, birth.id) == birth
-        assert await births.lock_by_record_number(connection, birth.facility, "00450121") == birth
-        assert await births.lock_by_record_number(connection, birth.facility, "NOBODY") is None
+        known = await births.lock_by_record_numbers(connection, birth.facility, ["00450121", "NOBODY"])
+        assert known == {"00450121": birth}
     event = await last_event(store)
     assert (event["actor"], event["from_state"], event["to_state"]) == ("hospital", None, "RECEIVED")
     row = await store.fetchrow("SELECT * FROM births")

@@ -158,9 +158,9 @@ async def test_client_and_server_understand_each_other() -> None:
     answers = [(ANSWER % b"%d" % n,) for n in range(5)]
     async with Listener(*answers) as listener:
         client = await MllpClient(*listener.address, release=2).connect()
-        for n in range(5):
-            await client.exchange(b"MSH|%d" % n, control_id=str(n), timeout=5)
+        got = [await client.exchange(b"MSH|%d" % n, control_id=str(n), timeout=5) for n in range(5)]
         await client.aclose()
+    assert got == [answer for (answer,) in answers], "each message its own answer, without the commits between"
 
 
 # The gateway.

@@ -178,7 +178,9 @@ def test_messages_right_below_a_file_header_are_answered_in_a_batch() -> None:
 
 @settings(deadline=None)
 @given(anything)
-def test_joining_never_fails(block: bytes) -> None:
+def test_joining_never_fails_nor_loses_an_answer(block: bytes) -> None:
     found = cut(block, limit=LIMIT)
     ids = [str(n) for n in range(len(found.batches) + 1)]
-    join(found, [[b"x\r"]] * len(found.parts), Signature("A", "B", "2025", ids))
+    answers = join(found, [[b"MSA|x\r"]] * len(found.parts), Signature("A", "B", "2025", ids))
+    if found.enveloped:  # nothing else is joined
+        assert answers.count(b"MSA|x\r") >= len(found.parts), "each message's answer is in it"
