@@ -129,7 +129,7 @@ def adapter_of(register: _Register, **options: str) -> Any:
     adapter: Any = open_dukcapil(
         RegistrySettings(url="http://registry.invalid", clock=Clock(), check_user="GATEWAY", options=options)
     )
-    adapter._client = register
+    adapter._checks._client = register
     return adapter
 
 

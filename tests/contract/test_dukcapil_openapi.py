@@ -109,7 +109,7 @@ async def test_the_element_check_fits_the_contract(tmp_path: Path) -> None:
     async with bench(tmp_path) as desk:
         assert isinstance(desk.adapter, Dukcapil)
         for serial in ("9001", "9013", "9061", "1234"):
-            request = desk.adapter._request({"NIK": f"351016520395{serial}", "NAMA_LGKP": "SITI AMINAH"})
+            request = desk.adapter._checks._request({"NIK": f"351016520395{serial}", "NAMA_LGKP": "SITI AMINAH"})
             fits("CheckRequest", request)
             url = f"{desk.url}/dukcapil/get_json/3510/CALL_VERIFY_BY_ELEMEN"
             async with desk.http.post(url, json=request) as response:

@@ -596,7 +596,7 @@ async def test_of_the_full_record_only_what_is_configured_fills_a_gap_and_withou
 ) -> None:
     records = _Records()
     adapter: Any = adapter_for(url="http://127.0.0.1:1", check_user="GATEWAY", options=options)
-    adapter._client = records
+    adapter._checks._client = records
     card = {} if "family_card" in gaps else {"family_card": Personal("3510161405189001")}
     (check,) = await adapter.check_parents(birth_record(family_card=None, father=None, mother=mother(**gaps, **card)))
     assert {path.removeprefix("mother.") for path in check.learned} == learned
