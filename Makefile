@@ -35,7 +35,7 @@ format: .venv/.dev ## format and mend what can be mended
 schemas: .venv/.dev ## write the generated schemas and documents anew
 	@$(PY) -m gateway.cli.generate
 
-bench: .venv/.dev ## the benchmark, into docs/performance.md; ARGS=--quick to try, ARGS=--all for everything (45 min)
+bench: .venv/.dev $(if $(shell command -v $${CC:-cc}),.venv-compiled/.ready) ## the benchmark, into docs/performance.md; ARGS=--quick to try, ARGS=--all for everything (45 min)
 	@$(PY) bench/run.py $(ARGS)
 
 .PHONY: peers
@@ -56,11 +56,18 @@ chaos-mutants: .venv/.dev ## the harness itself: it must notice each protection 
 chaos-record: .venv/.dev ## docs/reliability.md's tables, from the runs in tests/chaos/recorded (chaos ARGS="--json FILE")
 	@$(PY) -m tests.chaos.record $(ARGS)
 
+.PHONY: compiled test-compiled
+compiled: .venv-compiled/.ready ## the gateway with a message's path compiled (needs a C compiler): .venv-compiled/bin/procot
+
+test-compiled: compiled ## the tests of what is compiled, against the compiled build
+	@PYTHONPATH="$$(echo .venv-compiled/lib/python*/site-packages):." PROCOT_COMPILED=1 \
+		$(PY) -P -m pytest --import-mode=importlib -n auto --maxprocesses 4 --dist loadfile $(or $(ARGS),tests/unit tests/cases)
+
 image-steps: .venv/.dev ## the Dockerfile's steps without a container engine
 	@$(PY) tests/docker/steps.py
 
 clean: ## remove what these commands made (the data directory var/ stays)
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-compiled build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/.python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "Procot needs Python 3.11, 3.12 or 3.13; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 demo" % v)'
@@ -76,4 +83,14 @@ clean: ## remove what these commands made (the data directory var/ stays)
 
 .venv/.dev: .venv/.runtime requirements/dev.txt
 	@$(PIP) -r requirements/dev.txt
+	@touch $@
+
+.venv-compiled/.ready: .venv/.dev pyproject.toml requirements/runtime.txt $(shell find gateway adapters schemas -type f -not -name '*.pyc')
+	@command -v "$${CC:-cc}" > /dev/null || { echo "Compiling needs a C compiler (on Debian: apt-get install gcc); without one everything runs as plain Python" >&2; exit 1; }
+	@echo "Compiling the path of a message (under two minutes) ..." >&2
+	@rm -rf .venv-compiled
+	@$(PYTHON) -m venv .venv-compiled
+	@.venv-compiled/bin/python -m pip --disable-pip-version-check --quiet --quiet --no-input install --require-hashes -r requirements/runtime.txt
+	@HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(PY) -m pip --disable-pip-version-check --quiet --no-input wheel --no-deps --no-build-isolation --wheel-dir .venv-compiled/wheel .
+	@.venv-compiled/bin/python -m pip --disable-pip-version-check --quiet --quiet --no-input install --no-deps .venv-compiled/wheel/*.whl
 	@touch $@

@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from processes import Watch
-from servers import ROOT, Running, Workshop, rivals
+from servers import COMPILED, ROOT, Running, Workshop, rivals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +42,9 @@ def _servers(shop: Workshop) -> dict[str, Callable[[], Any]]:
         "procot, 1 process": lambda: shop.gateway(1, workers=0),
         "procot, 2 processes": lambda: shop.gateway(2, workers=0),
     }
+    if COMPILED.exists():
+        servers["procot compiled, 1 process"] = lambda: shop.gateway(1, workers=0, compiled=True)
+        servers["procot compiled, 2 processes"] = lambda: shop.gateway(2, workers=0, compiled=True)
     for name, command in rivals(shop.dsn).items():
         servers[name] = lambda name=name, command=command: shop.program(name, command, **NODE_PATH)
     return servers

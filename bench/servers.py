@@ -32,6 +32,7 @@ ROOT = Path(__file__).parent.parent
 PEERS = ROOT / "bench" / "peers"
 NODE_MODULES = ROOT / "bench" / "node_modules"
 NODE_PACKAGES = ("simple-hl7@3.3.0", "@medplum/hl7@4.5.2")
+COMPILED = ROOT / ".venv-compiled" / "bin" / "procot"  # by `make compiled`; absent without a C compiler
 PATIENCE_S = 60.0
 
 
@@ -87,8 +88,10 @@ class Workshop:
         registry: str = "http://127.0.0.1:9",
         hospital: str = "",
         dsn: str = "",
+        compiled: bool = False,
     ) -> AsyncIterator[Running]:
         """Run `procot serve` in so many processes on one address and one database, the workshop's or that of `dsn`."""
+        program = [str(COMPILED)] if compiled else [sys.executable, "-m", "gateway.cli"]
         port = free_port()
         running = Running(f"127.0.0.1:{port}", stores=True)
         text = self._configuration(port, workers=workers, registry=registry, hospital=hospital, dsn=dsn or self.dsn)
@@ -98,8 +101,7 @@ class Workshop:
                 config.write_text(text)
                 ready = self.directory / f"gateway{number}.json"
                 ready.unlink(missing_ok=True)
-                command = [sys.executable, "-m", "gateway.cli", "serve", "--config", str(config)]
-                command += ["--ready-file", str(ready)]
+                command = [*program, "serve", "--config", str(config), "--ready-file", str(ready)]
                 running.pids.append(await stack.enter_async_context(self.spawn(command, name=f"gateway{number}")))
                 await until(ready.exists, f"gateway {number} (see {self.directory}/gateway{number}.log)")
             yield running

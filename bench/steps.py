@@ -1,22 +1,29 @@
-"""CPU a message by step, in this process: process time over the load client's message, 64 of them at a time.
+"""CPU a message by step: process time over the load client's message, 64 of them at a time; plain, and compiled.
 
 The steps inside the verdict are timed where the verdict calls them, so that each reads what the one before it has
 read already, as on the wire. The clock's own cost is taken off. What a step costs in waiting is not counted here.
+
+    python bench/steps.py DIRECTORY DSN BATCHES     the same for whatever build is first on the path; prints JSON
 """
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
+import os
 import statistics
+import sys
 import time
 from collections import Counter
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from unittest import mock
 
 import mllp_load
+from servers import COMPILED, ROOT
 
 from adapters.hospital.baseline import BaselineHospital
 from gateway.config import Limits
@@ -36,6 +43,8 @@ if TYPE_CHECKING:
 
     from servers import Workshop
 
+    from gateway.contract.ports import Draft
+    from gateway.hl7.message import Message
     from gateway.store.inbox import Baby, Submission
 
 TOGETHER = 64
@@ -117,19 +126,46 @@ class Built:
         return self.built
 
 
+class Timed:
+    """The hospital's adapter with its `draft` timed: what is compiled cannot be patched."""
+
+    def __init__(self, watch: Stopwatch) -> None:
+        self._draft = watch.wrap(_MAP, BaselineHospital().draft)
+
+    def draft(self, message: Message, facility: FacilityProfile, *, now: dt.datetime) -> Draft:
+        """Map a message to a draft."""
+        return cast("Draft", self._draft(message, facility, now=now))
+
+
 async def measure(shop: Workshop, *, batches: int) -> dict[str, Any]:
-    """Return microseconds a message by step: medians over the batches, with the range's lower and upper tenth."""
-    configure(level="info", file=shop.directory / "steps.log")
+    """Return microseconds a message by step: medians over the batches, with the range's lower and upper tenth.
+
+    The compiled build, where there is one, is measured by a process of its own, beside it under `compiled`.
+    """
+    found = await measure_here(shop.directory, shop.dsn, batches=batches)
+    if COMPILED.exists():
+        site = next((COMPILED.parent.parent / "lib").glob("python*/site-packages"))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, __file__, str(shop.directory), shop.dsn, str(batches),
+            env={**os.environ, "PYTHONPATH": os.pathsep.join((str(site), str(ROOT)))}, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        output, _ = await process.communicate()
+        found["compiled"] = json.loads(output)
+    return found
+
+
+async def measure_here(directory: Path, dsn: str, *, batches: int) -> dict[str, Any]:
+    """Measure what this process imported."""
+    configure(level="info", file=directory / "steps.log")
     watch = Stopwatch()
-    hospital = BaselineHospital()
+    hospital = Timed(watch)
     samples: list[dict[str, float]] = []
     births = mllp_load.births(f"C{time.time_ns() // 1_000_000 % 10**8}N")
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(hospital, "draft", watch.wrap(_MAP, hospital.draft)))
         for label, names in VERDICT.items():
             for name in names:
                 stack.enter_context(mock.patch.object(module, name, watch.wrap(label, _called(name))))
-        async with _inbox(shop.dsn) as inbox:
+        async with _inbox(dsn) as inbox:
             for _ in range(batches + WARM_UP):
                 frames = [next(births)[1] for _ in range(TOGETHER)]
                 samples.append(await _batch(frames, hospital, watch, inbox))
@@ -161,7 +197,7 @@ async def _inbox(dsn: str) -> AsyncIterator[Inbox]:
 _METRICS = Metrics()
 
 
-async def _batch(frames: list[bytes], hospital: BaselineHospital, watch: Stopwatch, inbox: Inbox) -> dict[str, float]:
+async def _batch(frames: list[bytes], hospital: Timed, watch: Stopwatch, inbox: Inbox) -> dict[str, float]:
     """Take one batch through every step; nanoseconds a batch by step."""
     clock = time.process_time_ns
     catcher = Catcher()
@@ -202,11 +238,11 @@ async def _batch(frames: list[bytes], hospital: BaselineHospital, watch: Stopwat
     return spent
 
 
-def _judge(hospital: BaselineHospital) -> module.Judge:
+def _judge(hospital: Timed) -> module.Judge:
     code = "RSU CEMPAKA CONTOH"
     return module.Judge(
         facilities={code: FacilityProfile(code=code, region="3510")},
-        hospitals={"baseline": hospital},
+        hospitals={"baseline": cast("BaselineHospital", hospital)},
         clock=lambda: dt.datetime.now(dt.UTC),
         test_messages="accept",
         require_form=True,
@@ -233,3 +269,7 @@ def _summary(samples: list[dict[str, float]]) -> dict[str, Any]:
         "structural": spread([sum(sample[label] for label in structural) for sample in samples]),
         "structure_alone": spread([sample[_STRUCTURE] for sample in samples]),
     }
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(measure_here(Path(sys.argv[1]), sys.argv[2], batches=int(sys.argv[3])))))

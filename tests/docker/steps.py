@@ -52,7 +52,7 @@ def build(scratch: Path) -> None:
             for name in names:
                 _copy(ROOT / name, source / target, into=target.endswith("/") or len(names) > 1)
         elif keyword == "RUN":
-            command = rest.replace("/opt/procot", str(scratch / "opt/procot"))
+            command = rest.replace("/opt/", f"{scratch}/opt/")
             command = re.sub(r"^python ", f"{shlex.quote(_python())} ", command)
             print(f"RUN {rest[:100]}", flush=True)
             subprocess.run(["/bin/sh", "-ec", command], cwd=source, check=True)
