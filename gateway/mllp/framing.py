@@ -8,11 +8,11 @@ one packet.
 What senders do that the standard does not know, and what is made of it:
 
 - bytes before a VT are noise: dropped and counted. CR and LF between blocks are dropped and not counted.
-- FS directly followed by VT ends the block: the CR was forgotten.
+- FS directly followed by VT ends the block: the CR was forgotten. So does FS LF before a VT: the LF stood for the CR.
 - FS followed by anything else is content. Neither FS nor VT can be escaped, so a sender that means it is wrong already;
   keeping the byte lets the reader of the message say so, cutting there would lose the rest without an answer.
-- FS as the last byte waits for what follows. The owner of the clock may end the block with `finish` (A.7: "accept FS
-  without CR after a short wait").
+- FS as the last byte, or FS LF, waits for what follows. The owner of the clock may end the block with `finish` (A.7:
+  "accept FS without CR after a short wait").
 - VT inside a block: a VT never legally occurs in content, so a sender died half-way and began anew on the same
   connection. What came before is dropped as noise and a new block starts.
 - an empty block is dropped and counted (some senders use it to keep a connection open).
@@ -29,8 +29,9 @@ FS = b"\x1c"
 CR = b"\r"
 _TAIL = FS + CR
 _EDGES = len(VT) + len(_TAIL)
-# One search in C for both ends of a block; the VT of a forgotten CR is left for the next block.
-_END = re.compile(rb"\x1c(?:\r|(?=\x0b))")
+_LF_TAIL = FS + b"\n"
+# One search in C for all ends of a block; the VT of a forgotten CR is left for the next block.
+_END = re.compile(rb"\x1c(?:\r|\n?(?=\x0b))")
 
 
 class BlockTooLargeError(FrameError):
@@ -46,6 +47,11 @@ class BlockTooLargeError(FrameError):
 def frame(content: bytes) -> bytes:
     """Put an MLLP block around `content`."""
     return b"\x0b%b\x1c\r" % content
+
+
+def _length_of_tail(source: bytes | bytearray) -> int:
+    """Return how many of the last bytes may turn out to end a block."""
+    return 1 if source.endswith(FS) else 2 * source.endswith(_LF_TAIL)
 
 
 class Deframer:
@@ -78,7 +84,7 @@ class Deframer:
     @property
     def awaiting_cr(self) -> bool:
         """Whether the block under way is whole but for the CR after its FS."""
-        return self._inside and self._buffer.endswith(FS)
+        return self._inside and self._buffer.endswith((FS, _LF_TAIL))
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take a packet; return the contents of the blocks it completes, in order.
@@ -94,7 +100,11 @@ class Deframer:
 
     def finish(self) -> list[bytes]:
         """End the block whose FS has come without a CR. Does nothing where `awaiting_cr` is false."""
-        return self.feed(CR) if self.awaiting_cr else []
+        if not self.awaiting_cr:
+            return []
+        if self._buffer.endswith(_LF_TAIL):
+            del self._buffer[-1:]
+        return self.feed(CR)
 
     def drop(self) -> int:
         """Forget the block under way; return how many of its bytes were kept."""
@@ -123,7 +133,7 @@ class Deframer:
                 if not self._inside:
                     break
             end = _END.search(source, self._scan)
-            stop = end.start() if end else len(source) - source.endswith(FS)
+            stop = end.start() if end else len(source) - _length_of_tail(source)
             at = self._begin_anew(source, at, stop, blocks)
             self._check_size(stop - at, blocks)
             if not end:

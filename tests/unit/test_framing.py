@@ -101,7 +101,23 @@ def test_what_senders_do(packets: list[bytes], expected: list[bytes]) -> None:
     assert machine.noise_bytes == 0
 
 
-def test_fs_before_anything_but_cr_or_vt_stays_content() -> None:
+def test_fs_lf_before_a_vt_ends_the_block() -> None:
+    machine = deframer()
+    assert machine.feed(b"\x0bA\x1c\n\x0bB\x1c\n") == [b"A"]
+    assert machine.awaiting_cr
+    assert machine.feed(b"\x0bC\x1c\r") == [b"B", b"C"]
+    assert machine.noise_bytes == 0
+
+
+def test_fs_lf_at_the_end_is_a_whole_block_once_the_clock_says_so() -> None:
+    machine = deframer()
+    assert machine.feed(b"\x0bA\x1c") == []
+    assert machine.feed(b"\n") == []
+    assert machine.finish() == [b"A"]
+    assert not machine.partial
+
+
+def test_fs_before_anything_else_stays_content() -> None:
     machine = deframer()
     assert machine.feed(b"\x0bA\x1cB\x1c\nC\x1c\x1c\r") == [b"A\x1cB\x1c\nC\x1c"]
 
