@@ -28,7 +28,7 @@ from adapters.hospital.outbound import (
     compose_replacement,
     compose_revocation,
 )
-from adapters.hospital.parents import map_parents
+from adapters.hospital.parents import identifiers, map_parents, relatives_of
 from adapters.hospital.recognise import effect_of
 from adapters.hospital.sheet import Sheet, read_moment
 from adapters.hospital.zkl import map_zkl
@@ -105,19 +105,21 @@ class BaselineHospital:
     ) -> None:
         """Read the segments in the order of trust: what is read later wins. A hospital that differs overrides this."""
         map_facility(sheet, message, facility)
-        observed = Observations(message, zone)
+        observed, relatives = Observations(message, zone), relatives_of(message)
         pid = message.first("PID")
+        numbers = identifiers(pid, 3) if pid else {}
+        born = None
         if pid:
-            map_child(sheet, pid, message, facility)
-            map_birth_moment(sheet, pid, sent_at, zone)
+            map_child(sheet, pid, numbers, message, facility)
+            born = map_birth_moment(sheet, pid, sent_at, zone)
         map_observations(sheet, observed, zone)
-        map_zkl(sheet, message, zone)
+        map_zkl(sheet, message, relatives, zone)
         settle_order(sheet)
-        map_parents(sheet, message, facility, zone)
+        map_parents(sheet, message, relatives, facility, zone)
         if pid:
             map_birth_place(sheet, pid, message, facility)
-            map_admission(sheet, pid, message, zone)
-            map_child_nik(sheet, pid)
+            map_admission(sheet, born, message, zone)
+            map_child_nik(sheet, pid, numbers)
             map_stillbirth(sheet, pid, observed)
 
     def observe(self, sheet: Sheet, message: Message, facility: FacilityProfile, zone: dt.tzinfo) -> None:

@@ -37,6 +37,7 @@ PLACE_WORDS = (
     ("RUMAH", PlaceKind.HOME),
     ("LAINNYA", PlaceKind.OTHER),
 )
+PLURALITIES = {int(kind): kind for kind in PluralityKind}
 PLURALITY_WORDS = {
     "SINGLE": PluralityKind.SINGLE,
     "SINGLETON": PluralityKind.SINGLE,

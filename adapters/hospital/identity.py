@@ -8,12 +8,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adapters.hospital.mapping import RECORD_NUMBER_TYPES, map_facility, record_number_of
-from adapters.hospital.parents import NIK_TYPES, WELL_FORMED_NIK, clean_nik, identifier, map_name, read_sex
+from adapters.hospital.parents import (
+    CARD_TYPES,
+    NIK_TYPES,
+    WELL_FORMED_NIK,
+    clean_nik,
+    first_of,
+    identifiers,
+    map_name,
+    read_sex,
+)
 from adapters.hospital.recognise import is_baby, is_past_infancy
 from adapters.hospital.sheet import Sheet, clean, meant
 from gateway.contract.ports import Draft, Effect, Prior
 from gateway.contract.record import Sex
-from gateway.hl7.message import Message, Value, place_of, repetitions_of, text_of, value_of
+from gateway.hl7.message import Message, place_of, repetitions_of, text_of, value_of
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
 
     from gateway.contract.facility import FacilityProfile
     from gateway.hl7.lexer import Segment
+    from gateway.hl7.value import Value
 
 _MAX_NUMBER = 1000  # characters: numbers are indexed keys of the store
 
@@ -96,12 +106,13 @@ def _mother(message: Message, number: Value, pid: Segment, facility: FacilityPro
     map_facility(sheet, message, facility)
     sheet.put("child.medical_record", str(number), number.place)
     map_name(sheet, "mother.name", pid, 5, facility)
-    nik = identifier(pid, 3, NIK_TYPES) or value_of(pid, 19)
-    if WELL_FORMED_NIK.fullmatch(clean_nik(nik)):
-        sheet.put("mother.nik", clean_nik(nik), nik.place)
-    card = identifier(pid, 3, ("KK",))
-    if card:
-        sheet.put("mother.family_card", clean_nik(card), card.place)
+    numbers = identifiers(pid, 3)
+    own = first_of(numbers, NIK_TYPES)
+    nik = clean_nik(own[0] if own else text_of(pid, 19))
+    if WELL_FORMED_NIK.fullmatch(nik):
+        sheet.put("mother.nik", nik, place_of(pid, 3, 1, own[1]) if own else place_of(pid, 19))
+    if card := first_of(numbers, CARD_TYPES):
+        sheet.write("mother.family_card", clean_nik(card[0]), pid, 3, 1, card[1])
     sex = read_sex(text_of(pid, 8))
     if sex:
         sheet.put("mother.sex", sex, place_of(pid, 8))

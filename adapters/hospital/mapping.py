@@ -5,27 +5,31 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
-from adapters.hospital.names import TEMPORARY, read_name
+from adapters.hospital.names import TEMPORARY, in_one_word, read_name
 from adapters.hospital.observations import Observations, offset_of, put_order
-from adapters.hospital.parents import NIK_TYPES, clean_nik, identifier, read_sex
+from adapters.hospital.parents import CARD_TYPES, NIK_TYPES, Identifier, clean_nik, first_of, identifiers, read_sex
 from adapters.hospital.places import region_of
 from adapters.hospital.sheet import DELETE, Sheet, clean, deleted, meant, read_moment
 from gateway.contract.naming import is_placeholder, normalise_name
 from gateway.contract.record import Event, PlaceKind, PluralityKind, Variant
-from gateway.hl7.dates import Precision
+from gateway.hl7.dates import Moment, Precision
 from gateway.hl7.location import Location
-from gateway.hl7.message import Message, Value, cells_of, place_of, text_of
+from gateway.hl7.message import Message, cells_of, place_of, text_of
+from gateway.hl7.value import Value
 
 if TYPE_CHECKING:
     from gateway.contract.facility import FacilityProfile
     from gateway.hl7.lexer import Segment
 
-RECORD_NUMBER_TYPES = (("MR", "MRN"), ("",), ("PI",))
+RECORD_NUMBER_TYPES = (frozenset({"MR", "MRN"}), frozenset({""}), frozenset({"PI"}))
 _VILLAGE_LENGTH = 10
-_KK_TYPES = ("KK",)
+_HOME = (("residence.street", 1), ("residence.city", 3), ("residence.postal_code", 5))  # XAD
 # Table 0112, and what Indonesian systems write there.
 _EXPIRED = frozenset({"20", "40", "41", "42", "EXPIRED", "MENINGGAL", "DIED", "DEAD"})
+_APGARS = ("apgar_1", "apgar_5", "apgar_10")
 _HOUR = dt.timedelta(hours=1)
+_DAY = Precision.DAY
+_SINGLE = PluralityKind.SINGLE
 _LONG_AFTER = dt.timedelta(hours=6)  # a child born in the house is admitted sooner
 
 
@@ -37,9 +41,10 @@ def medical_record_of(message: Message) -> Value:
 
 def record_number_of(pid: Segment) -> Value:
     """Return a patient's record number: PID-3 type MR, else untyped, else PID-2, else PID-4 (domain A.3)."""
+    numbers = identifiers(pid, 3)
     for types in RECORD_NUMBER_TYPES:
-        if found := identifier(pid, 3, types):
-            return Value(clean(found), found.place)
+        if found := first_of(numbers, types):
+            return Value(clean(found[0]), place_of(pid, 3, 1, found[1]))
     for field in (2, 4):
         if number := meant(text_of(pid, field)):
             return Value(number, place_of(pid, field))
@@ -49,77 +54,90 @@ def record_number_of(pid: Segment) -> Value:
 def map_facility(sheet: Sheet, message: Message, facility: FacilityProfile) -> None:
     """Write who reports: the profile, and the national code from MSH-4.2 where the profile has none."""
     msh = message.segments[0]
-    sent, place = text_of(msh, 4, 2), place_of(msh, 4)
-    national = facility.faskes or (sent if sent.isascii() and sent.isdigit() else "")
+    place = place_of(msh, 4)
+    national = facility.faskes
+    if not national:
+        sent = text_of(msh, 4, 2)
+        national = sent if sent.isascii() and sent.isdigit() else ""
     sheet.put("facility.code", facility.code, place)
     sheet.put("facility.name", facility.display_name, place)
     sheet.put("facility.region", facility.region, place)
-    sheet.put("facility.national_code", national, place_of(msh, 4, 2))
+    sheet.write("facility.national_code", national, msh, 4, 2)
 
 
-def map_child(sheet: Sheet, pid: Segment, message: Message, facility: FacilityProfile) -> None:
-    """Write what PID and PV1 say about the child and its home."""
+def map_child(
+    sheet: Sheet, pid: Segment, numbers: dict[str, Identifier], message: Message, facility: FacilityProfile
+) -> None:
+    """Write what PID and PV1 say about the child and its home. `numbers` are PID-3."""
     _map_name(sheet, pid, facility)
     sex = text_of(pid, 8)
     known = read_sex(sex)
     if known:
-        sheet.put("child.sex", known, place_of(pid, 8))
+        sheet.write("child.sex", known, pid, 8)
     elif sex:
         sheet.clear("child.sex")  # U, A and O say that what was known is not: never keep an older value (F 78)
-    card = identifier(pid, 3, _KK_TYPES)
-    if card:
-        sheet.put("family_card", clean_nik(card), card.place)
+    if card := first_of(numbers, CARD_TYPES):
+        sheet.write("family_card", clean_nik(card[0]), pid, 3, 1, card[1])
     if pv1 := message.first("PV1"):
         sheet.text("child.visit", pv1, 19)
     _map_residence(sheet, pid)
     _map_set(sheet, pid)
     _map_death(sheet, pid, message)
     if text_of(pid, 31).upper() == "Y":
-        sheet.put("variant", Variant.NO_PARENTS, place_of(pid, 31))
+        sheet.write("variant", Variant.NO_PARENTS, pid, 31)
 
 
 def _map_death(sheet: Sheet, pid: Segment, message: Message) -> None:
     """PID-29 and 30, or a discharge disposition (PV1-36) that says so; where only that is told, its code stands."""
     dead, disposition = text_of(pid, 30).upper(), message.text("PV1", 36).upper()
     if dead == "Y":
-        sheet.put("child.died_at", "Y", place_of(pid, 30))
+        sheet.write("child.died_at", "Y", pid, 30)
         sheet.text("child.died_at", pid, 29)
     elif dead == "N" or deleted(pid, 29) or deleted(pid, 30):
         sheet.clear("child.died_at")
     elif disposition in _EXPIRED and (pv1 := message.first("PV1")):
-        sheet.put("child.died_at", disposition, place_of(pv1, 36))
+        sheet.write("child.died_at", disposition, pv1, 36)
 
 
 def _map_name(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> None:
-    name, kind = read_name(pid, 5, facility.name_order)
+    name, kind, repetition = read_name(pid, 5, facility.name_order)
     if name:
-        sheet.put("child.name", normalise_name(name), name.place)
-        sheet.put("child.name_as_sent", clean(name), name.place)
-        swapped = read_name(pid, 5, "family_given")[0]
-        if kind in TEMPORARY or (swapped != name and is_placeholder(swapped) and not is_placeholder(name)):
-            sheet.find("NAME_PLACEHOLDER", name.place)  # a placeholder as it stands is found by the rules
+        sheet.write("child.name", normalise_name(name), pid, 5, 1, repetition)
+        sheet.write("child.name_as_sent", clean(name), pid, 5, 1, repetition)
+        if kind in TEMPORARY or (not in_one_word(pid, 5) and _is_swapped_placeholder(pid, name)):
+            sheet.find("NAME_PLACEHOLDER", place_of(pid, 5, 1, repetition))
     elif deleted(pid, 5):
         sheet.clear("child.name", "child.name_as_sent")
 
 
-def map_birth_moment(sheet: Sheet, pid: Segment, sent_at: dt.datetime | None, zone: dt.tzinfo) -> None:
-    """PID-7: the day, and the time only if it was sent, never 00:00 in its stead (F 66). Wall time at the place."""
+def _is_swapped_placeholder(pid: Segment, name: str) -> bool:
+    """Tell whether a name is a placeholder the other way round only: one as it stands is found by the rules."""
+    swapped = read_name(pid, 5, "family_given")[0]
+    return swapped != name and is_placeholder(swapped) and not is_placeholder(name)
+
+
+def map_birth_moment(sheet: Sheet, pid: Segment, sent_at: dt.datetime | None, zone: dt.tzinfo) -> Moment | None:
+    """PID-7: the day, and the time only if it was sent, never 00:00 in its stead (F 66). Wall time at the place.
+
+    Returns what was read, None where that is no whole day.
+    """
     value = text_of(pid, 7)
     if value == DELETE:
         sheet.clear("child.born_on", "child.born_at", "child.utc_offset")
-        return
-    moment = read_moment(value, zone)
-    if moment is None or moment.precision < Precision.DAY:
-        return
-    place = place_of(pid, 7)
-    sheet.put("child.born_on", moment.date, place)
-    if moment.has_time:
-        sheet.put("child.born_at", f"{moment.at.hour:02}:{moment.at.minute:02}", place)
-        sheet.put("child.utc_offset", offset_of(moment.at), place)
+        return None
+    moment = read_moment(value, zone) if value else None
+    if moment is None or moment.precision < _DAY:
+        return None
+    at, place, has_time = moment.at, place_of(pid, 7), moment.has_time
+    sheet.put("child.born_on", at.date(), place)
+    if has_time:
+        sheet.put("child.born_at", f"{at.hour:02}:{at.minute:02}", place)
+        sheet.put("child.utc_offset", offset_of(at), place)
     if moment.rolled:
         sheet.find("BIRTH_TIME_MIDNIGHT", place)  # 2400 is the next day's 00:00 (F 67)
-    if sent_at and moment.has_time and moment.at > sent_at + _HOUR:
+    if sent_at and has_time and at > sent_at + _HOUR:
         sheet.find("BIRTH_FUTURE", place)  # F 70
+    return moment
 
 
 def map_birth_place(sheet: Sheet, pid: Segment, message: Message, facility: FacilityProfile) -> None:
@@ -132,42 +150,45 @@ def map_birth_place(sheet: Sheet, pid: Segment, message: Message, facility: Faci
         sheet.clear("child.place_name", "child.place_region")
         return
     text = meant(name)
-    elsewhere = sheet.values.get("child.place_kind") in (PlaceKind.HOME, PlaceKind.OTHER)
-    at = message.text("EVN", 7)
-    if not text and (elsewhere or (meant(at) and at.casefold() != facility.code.casefold())):
-        return
     region = region_of(text, home=facility.region)
     if text:
-        sheet.put("child.place_name", text.upper(), place_of(pid, 23))
-    if region and text:
-        sheet.put("child.place_region", region, place_of(pid, 23))
-    elif region:
+        sheet.write("child.place_name", text.upper(), pid, 23)
+        if region:
+            sheet.write("child.place_region", region, pid, 23)
+        else:
+            sheet.clear("child.place_region")
+    elif region and not _is_elsewhere(sheet, message, facility):
         sheet.suppose("child.place_region", region)
-    elif text:
-        sheet.clear("child.place_region")
 
 
-def map_admission(sheet: Sheet, pid: Segment, message: Message, zone: dt.tzinfo) -> None:
+def _is_elsewhere(sheet: Sheet, message: Message, facility: FacilityProfile) -> bool:
+    if sheet.values.get("child.place_kind") in (PlaceKind.HOME, PlaceKind.OTHER):
+        return True
+    at = message.text("EVN", 7)
+    return meant(at) != "" and at.casefold() != facility.code.casefold()
+
+
+def map_admission(sheet: Sheet, born: Moment | None, message: Message, zone: dt.tzinfo) -> None:
     """Ask where a child was born that came in long after its birth and of which nothing says where (F 64)."""
-    pv1 = message.first("PV1")
-    if pv1 is None or "child.place_kind" in sheet.values:
+    if born is None or not born.has_time or "child.place_kind" in sheet.values:
         return
-    born, admitted = read_moment(text_of(pid, 7), zone), read_moment(text_of(pv1, 44), zone)
-    if born and admitted and born.has_time and admitted.has_time and admitted.at - born.at > _LONG_AFTER:
+    pv1 = message.first("PV1")
+    admitted = read_moment(text_of(pv1, 44), zone) if pv1 else None
+    if pv1 and admitted and admitted.has_time and admitted.at - born.at > _LONG_AFTER:
         sheet.find("ADMITTED_AFTER_BIRTH", place_of(pv1, 44))
 
 
-def map_child_nik(sheet: Sheet, pid: Segment) -> None:
+def map_child_nik(sheet: Sheet, pid: Segment, numbers: dict[str, Identifier]) -> None:
     """PID-3 NI, if the registry has given one already. Often it is the mother's (E.1): it must fit the birth date."""
-    nik = identifier(pid, 3, NIK_TYPES)
+    nik = first_of(numbers, NIK_TYPES)
     born = sheet.values.get("child.born_on")
     if nik is None or born is None:
         return
-    digits = clean_nik(nik)
+    digits = clean_nik(nik[0])
     tail = f"{born.month:02}{born.year % 100:02}"
     fits = digits[6:12] in (f"{born.day:02}{tail}", f"{born.day + 40:02}{tail}")
     if digits.isascii() and digits.isdigit() and len(digits) == 16 and fits:  # noqa: PLR2004 - digits of a NIK
-        sheet.put("child.nik", digits, nik.place)
+        sheet.write("child.nik", digits, pid, 3, 1, nik[1])
 
 
 def _map_residence(sheet: Sheet, pid: Segment) -> None:
@@ -175,15 +196,26 @@ def _map_residence(sheet: Sheet, pid: Segment) -> None:
     if deleted(pid, 11):
         sheet.clear("residence")
         return
-    numbers = range(1, len(cells_of(pid, 11)) + 1)
-    if not numbers:
+    cells = cells_of(pid, 11)
+    if not cells:
         return
-    chosen = next((n for n in numbers if text_of(pid, 11, 7, n).upper() == "H"), 1)
-    for path, component in (("residence.street", 1), ("residence.city", 3), ("residence.postal_code", 5)):
-        sheet.text(path, pid, 11, component, chosen)
-    code = clean_nik(text_of(pid, 11, 9, chosen))
+    chosen = _home_among(cells)
+    address = cells[chosen - 1]
+    sent = len(address)
+    for path, component in _HOME:
+        if component <= sent:
+            sheet.told(path, address[component - 1], pid, 11, component, chosen)
+    code = clean_nik(address[8]) if sent > 8 else ""  # noqa: PLR2004 - XAD.9
     if len(code) == _VILLAGE_LENGTH and code.isascii() and code.isdigit():
-        sheet.put("residence.village", code, place_of(pid, 11, 9, chosen))
+        sheet.write("residence.village", code, pid, 11, 9, chosen)
+
+
+def _home_among(addresses: list[list[str]]) -> int:
+    """Return the number of the first home address, 1 where none is called so."""
+    for number, address in enumerate(addresses, 1):
+        if len(address) > 6 and address[6].upper() == "H":  # noqa: PLR2004 - XAD.7
+            return number
+    return 1
 
 
 def _map_set(sheet: Sheet, pid: Segment) -> None:
@@ -191,10 +223,13 @@ def _map_set(sheet: Sheet, pid: Segment) -> None:
     multiple, place_in_set = text_of(pid, 24), text_of(pid, 25)
     if place_in_set == DELETE:
         sheet.clear("child.birth_order")
-    put_order(sheet, place_in_set, place_of(pid, 25))
+    if place_in_set:
+        put_order(sheet, place_in_set, place_of(pid, 25))
+    if not multiple:
+        return
     order = sheet.values.get("child.birth_order", 0)
     if multiple.upper() == "N":
-        sheet.put("child.plurality", PluralityKind.SINGLE, place_of(pid, 24))
+        sheet.write("child.plurality", _SINGLE, pid, 24)
     elif multiple.upper() == "Y":
         size = min(max(order, PluralityKind.TWIN), PluralityKind.OTHER)
         sheet.suppose("child.plurality", PluralityKind(size))
@@ -204,7 +239,7 @@ def _map_set(sheet: Sheet, pid: Segment) -> None:
 
 def settle_order(sheet: Sheet) -> None:
     """Drop an order above 1 of a single birth: such senders put the parity into PID-25 (domain 0.19, B.5)."""
-    single = sheet.values.get("child.plurality") is PluralityKind.SINGLE
+    single = sheet.values.get("child.plurality") is _SINGLE
     if single and sheet.values.get("child.birth_order", 1) > 1:
         del sheet.values["child.birth_order"], sheet.places["child.birth_order"]
         sheet.findings = [f for f in sheet.findings if f.code != "BIRTH_ORDER"]
@@ -212,7 +247,7 @@ def settle_order(sheet: Sheet) -> None:
 
 def map_stillbirth(sheet: Sheet, pid: Segment, observed: Observations) -> None:
     """Tell whether the child was born dead (F 6, 73-76). Signs of life beside it are for a person to weigh (F 75)."""
-    apgars = [n for i in ("apgar_1", "apgar_5", "apgar_10") if (n := observed.number(i)) is not None]
+    apgars = [n for i in _APGARS if i in observed.results and (n := observed.number(i)) is not None]
     living = observed.code("living")
     place = _stillborn_by(pid, observed, apgars, sheet.values.get("child.plurality"))
     if place is None:

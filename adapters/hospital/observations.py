@@ -6,18 +6,19 @@ back what was said before them (F 81).
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from adapters.hospital.codes import ATTENDANT_WORDS, ATTENDANTS, PLACE_WORDS, PLACES, PLURALITY_WORDS
+from adapters.hospital.codes import ATTENDANT_WORDS, ATTENDANTS, PLACE_WORDS, PLACES, PLURALITIES, PLURALITY_WORDS
 from adapters.hospital.sheet import DELETE, Sheet, clean, read_moment, read_number
 from gateway.contract.record import PluralityKind
 from gateway.hl7.dates import parse_moment
-from gateway.hl7.message import Message, place_of, text_of
+from gateway.hl7.message import Message, cells_of, place_of, text_of
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable
 
     from gateway.hl7.lexer import Segment
@@ -65,6 +66,7 @@ _PATHS = {
     "cause_of_death": "stillbirth.cause",
 }
 
+_NO_TIME, _ONE_MINUTE = dt.timedelta(0), dt.timedelta(minutes=1)
 _KILO_BELOW = 20  # nobody is born with 20 g: a number below is kilograms, whatever the unit says (domain E.1)
 _POUND = 453.592
 _MAX_GRAMS = 100_000
@@ -76,7 +78,7 @@ _MAX_ORDER = 10
 _MAX_PARITY = 30
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Observation:
     """The result of one item that counts: OBX-5.1 and its place, and the status (OBX-11)."""
 
@@ -104,10 +106,12 @@ class Observations:
         self.results: dict[str, Observation] = {}
         self.taken_back: set[str] = set()
         for item, segments in grouped.items():
-            chosen = _chosen(segments, zone)
-            if chosen is not None:
-                self.results[item] = Observation(item, chosen, text_of(chosen, 5), place_of(chosen, 5), _status(chosen))
-            elif any(_status(s) in _TAKEN_BACK for s in segments):
+            # One result is the rule; the order of results matters to nobody then.
+            chosen = segments[0] if len(segments) == 1 else _chosen(segments, zone)
+            status = _status(chosen) if chosen else ""
+            if chosen and status in _RANK and chosen.field(5):
+                self.results[item] = Observation(item, chosen, text_of(chosen, 5), place_of(chosen, 5), status)
+            elif not _TAKEN_BACK.isdisjoint(map(_status, segments)):
                 self.taken_back.add(item)
 
     def number(self, item: str) -> float | None:
@@ -129,7 +133,11 @@ def tells_of_birth(message: Message) -> bool:
 
 def _item(obx: Segment) -> str | None:
     """Return the item of OBX-3: its code, or the alternate one (CE.4)."""
-    return _ITEMS.get(text_of(obx, 3)) or _ITEMS.get(text_of(obx, 3, 4))
+    cells = cells_of(obx, 3)
+    if not cells:
+        return None
+    code = cells[0]
+    return _ITEMS.get(code[0]) or (_ITEMS.get(code[3]) if len(code) > 3 else None)  # noqa: PLR2004 - CE.4
 
 
 def _status(obx: Segment) -> str:
@@ -137,33 +145,42 @@ def _status(obx: Segment) -> str:
 
 
 def _chosen(segments: list[Segment], zone: dt.tzinfo) -> Segment | None:
-    def when(obx: Segment) -> tuple[float, int]:
-        moment = read_moment(text_of(obx, 14), zone)
-        return (moment.at.timestamp() if moment else 0.0, obx.sequence)
+    """Return the result that counts of several of one item, None where all were taken back."""
+    undone = (float("-inf"), 0)
+    for obx in segments:
+        if _status(obx) in _TAKEN_BACK:
+            undone = max(undone, _when(obx, zone))
+    best: Segment | None = None
+    highest = (False, -1, undone)
+    for obx in segments:
+        status, when = _status(obx), _when(obx, zone)
+        if status not in _RANK or not obx.field(5) or when <= undone:
+            continue
+        rank = (text_of(obx, 3) != "3141-9", _RANK[status], when)
+        if best is None or rank > highest:
+            best, highest = obx, rank
+    return best
 
-    def rank(obx: Segment) -> tuple[bool, int, tuple[float, int]]:
-        return (text_of(obx, 3) != "3141-9", _RANK[_status(obx)], when(obx))
 
-    if len(segments) == 1:  # the rule; the order of results matters to nobody then
-        only = segments[0]
-        return only if _status(only) in _RANK and only.field(5) else None
-    undone = max((when(s) for s in segments if _status(s) in _TAKEN_BACK), default=(float("-inf"), 0))
-    usable = [s for s in segments if _status(s) in _RANK and s.field(5) and when(s) > undone]
-    return max(usable, key=rank, default=None)
+def _when(obx: Segment, zone: dt.tzinfo) -> tuple[float, int]:
+    moment = read_moment(text_of(obx, 14), zone)
+    return (moment.at.timestamp() if moment else 0.0, obx.sequence)
 
 
 def map_observations(sheet: Sheet, observed: Observations, zone: dt.tzinfo) -> None:
     """Write the items. What is only preliminary is kept, and held (F 81)."""
-    for item in observed.taken_back & _PATHS.keys():
-        sheet.clear(_PATHS[item])
+    for item in observed.taken_back:
+        if path := _PATHS.get(item):
+            sheet.clear(path)
     for item, result in observed.results.items():
-        if item not in _PATHS:
+        path = _PATHS.get(item)
+        if path is None:
             continue
         if result.value == DELETE:
-            sheet.clear(_PATHS[item])
+            sheet.clear(path)
             continue
         _WRITERS[item](sheet, result, zone)
-        if result.status == "P" and _PATHS[item] in sheet.values:
+        if result.status == "P" and path in sheet.values:
             sheet.find("OBSERVATION_PRELIMINARY", result.place)
     _map_parity(sheet, observed)
 
@@ -190,8 +207,9 @@ def put_weight(sheet: Sheet, value: str, place: Location, unit: str) -> None:
         grams = number * _POUND
     else:
         grams = number * 1000 if unit.startswith("kg") or number < _KILO_BELOW else number
-    if 1 <= round(grams) <= _MAX_GRAMS:
-        sheet.put("child.weight_g", round(grams), place)
+    whole = round(grams)
+    if 1 <= whole <= _MAX_GRAMS:
+        sheet.put("child.weight_g", whole, place)
     else:
         sheet.find("WEIGHT_RANGE", place)
 
@@ -204,9 +222,9 @@ def put_length(sheet: Sheet, value: str, place: Location, unit: str) -> None:
     """Write a length in centimetres."""
     read = read_number(value)
     number, unit = (read[0], read[1] or unit) if read else (0.0, unit)
-    factor = _TO_CM.get(unit, 1.0)
-    if 0 < round(number * factor, 1) <= _MAX_CM:
-        sheet.put("child.length_cm", round(number * factor, 1), place)
+    length = round(number * _TO_CM.get(unit, 1.0), 1)
+    if 0 < length <= _MAX_CM:
+        sheet.put("child.length_cm", length, place)
     else:
         sheet.find("LENGTH_RANGE", place)
 
@@ -231,7 +249,7 @@ def _plurality(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
     kind = PLURALITY_WORDS.get(result.value.upper()) or PLURALITY_WORDS.get(text_of(result.segment, 5, 2).upper())
     read = read_number(result.value)
     if kind is None and read and read[0] >= 1:
-        kind = PluralityKind(min(int(read[0]), PluralityKind.OTHER))
+        kind = PLURALITIES.get(int(read[0]), PluralityKind.OTHER)
     if kind:
         sheet.put("child.plurality", kind, result.place)
 
@@ -243,13 +261,14 @@ def _order(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
 def put_order(sheet: Sheet, value: str, place: Location) -> None:
     """Write the order within the delivery. Two fields that disagree are a finding: it is never guessed (F 4)."""
     read = read_number(value)
-    if not read or not 1 <= int(read[0]) <= _MAX_ORDER:
+    order = int(read[0]) if read else 0
+    if not 1 <= order <= _MAX_ORDER:
         return
     known = sheet.values.get("child.birth_order")
-    if known is not None and known != int(read[0]):
+    if known is not None and known != order:
         sheet.find("BIRTH_ORDER", place)
         return
-    sheet.put("child.birth_order", int(read[0]), place)
+    sheet.put("child.birth_order", order, place)
 
 
 def _attendant(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
@@ -260,10 +279,10 @@ def put_attendant(sheet: Sheet, segment: Segment, field: int) -> None:
     """Write the attendant: code of F-2.01, SNOMED (domain A.2), or the word."""
     value = text_of(segment, field)
     found = ATTENDANTS.get(value)
-    if found is None and (said := f"{value} {text_of(segment, field, 2)}".upper().strip()):
+    if found is None and segment.field(field) and (said := f"{value} {text_of(segment, field, 2)}".upper().strip()):
         found = next((attendant for word, attendant in ATTENDANT_WORDS if word in said), None)
     if found:
-        sheet.put("child.attendant", found, place_of(segment, field))
+        sheet.write("child.attendant", found, segment, field)
 
 
 def _place(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
@@ -274,10 +293,10 @@ def put_place_kind(sheet: Sheet, segment: Segment, field: int) -> None:
     """Write the kind of place: code of F-2.01, SNOMED, or the word."""
     value = text_of(segment, field)
     found = PLACES.get(value)
-    if found is None and (said := f"{value} {text_of(segment, field, 2)}".upper().strip()):
+    if found is None and segment.field(field) and (said := f"{value} {text_of(segment, field, 2)}".upper().strip()):
         found = next((place for word, place in PLACE_WORDS if re.search(rf"\b{word}", said)), None)
     if found:
-        sheet.put("child.place_kind", found, place_of(segment, field))
+        sheet.write("child.place_kind", found, segment, field)
 
 
 def _birth_time(sheet: Sheet, result: Observation, zone: dt.tzinfo) -> None:
@@ -296,8 +315,14 @@ def _birth_time(sheet: Sheet, result: Observation, zone: dt.tzinfo) -> None:
 
 def offset_of(at: dt.datetime) -> str:
     """Return the offset from UTC as the record has it: +07:00."""
-    text = at.strftime("%z")
-    return f"{text[:3]}:{text[3:5]}"
+    offset = at.utcoffset()
+    return _written(offset) if offset is not None else ":"
+
+
+@lru_cache(maxsize=256)  # a country has few
+def _written(offset: dt.timedelta) -> str:
+    minutes = abs(offset) // _ONE_MINUTE
+    return f"{'-' if offset < _NO_TIME else '+'}{minutes // 60:02}:{minutes % 60:02}"
 
 
 def _cause(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:

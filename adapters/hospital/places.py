@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 _KIND = re.compile(r"^(?:KAB(?:UPATEN)?|KOTA(?:MADYA)?|KODYA)\b[. ]*")
 
 
+@lru_cache(maxsize=1024)  # births are in few places; bounded, since a sender may write any
 def region_of(name: str, *, home: str) -> str | None:
     """Return the four-digit code of a named place: the facility's own where the name is absent or fits, else the
     only one so called; None for a name that several bear, or none.

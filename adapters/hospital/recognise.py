@@ -5,11 +5,10 @@ HL7 v2 has no birth event. A birth is inferred from ADT: any two of eight marks.
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from adapters.hospital.documents import has_documents
-from adapters.hospital.names import TEMPORARY, read_name
+from adapters.hospital.names import TEMPORARY, in_one_word, read_name
 from adapters.hospital.observations import BIRTH_WEIGHT_CODES, tells_of_birth
 from adapters.hospital.parents import is_mother, is_spouse
 from adapters.hospital.sheet import DELETE, read_moment
@@ -19,7 +18,6 @@ from gateway.hl7.message import Message, text_of
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator
 
     from gateway.contract.facility import FacilityProfile
     from gateway.hl7.lexer import Segment
@@ -78,8 +76,19 @@ def is_newborn(message: Message, facility: FacilityProfile, *, at: dt.datetime, 
     age = _age_in_days(message, at, zone)
     if (age is not None and age > _CHILD_DAYS) or (age is None and _lives_as_grown(message)):
         return False
-    marks = filter(None, _marks(message, facility, age))
-    return len(list(islice(marks, _ENOUGH))) == _ENOUGH
+    # The cheap ones first: two that are there end the search.
+    marks = _admitted_as_newborn(message) + (message.text("PV2", 36).upper() == "Y")
+    marks += age is not None and -1 <= age <= _NEWBORN_DAYS
+    marks += message.first("ZKL") is not None
+    if marks < _ENOUGH and (age is None or age <= _INFANT_DAYS):
+        marks += message.text("PID", 21) not in ("", DELETE)
+        marks += _has_mother(message)
+    if marks < _ENOUGH:
+        marks += _has_birth_weight(message)
+    if marks < _ENOUGH:
+        pid = message.first("PID")
+        marks += pid is not None and _is_called_baby(pid, facility)
+    return marks >= _ENOUGH
 
 
 def is_baby(pid: Segment, facility: FacilityProfile, *, at: dt.datetime, zone: dt.tzinfo) -> bool:
@@ -117,18 +126,18 @@ def _lives_as_grown(message: Message) -> bool:
     return message.text("PID", 16).upper() in _MARRIED or any(is_spouse(nk1) for nk1 in message.all("NK1"))
 
 
-def _marks(message: Message, facility: FacilityProfile, age: int | None) -> Iterator[bool]:
-    """Yield the marks, the cheap ones first: two that are there end the search."""
-    yield _admitted_as_newborn(message)
-    yield message.text("PV2", 36).upper() == "Y"
-    yield age is not None and -1 <= age <= _NEWBORN_DAYS
-    yield message.first("ZKL") is not None
-    if age is None or age <= _INFANT_DAYS:
-        yield message.text("PID", 21) not in ("", DELETE)
-        yield any(is_mother(nk1) for nk1 in message.all("NK1"))
-    yield any(text_of(obx, 3) in BIRTH_WEIGHT_CODES for obx in message.all("OBX"))
-    pid = message.first("PID")
-    yield pid is not None and _is_called_baby(pid, facility)
+def _has_mother(message: Message) -> bool:
+    for nk1 in message.all("NK1"):  # noqa: SIM110 - a loop is cheaper than a generator, for so few
+        if is_mother(nk1):
+            return True
+    return False
+
+
+def _has_birth_weight(message: Message) -> bool:
+    for obx in message.all("OBX"):  # noqa: SIM110 - as above
+        if text_of(obx, 3) in BIRTH_WEIGHT_CODES:
+            return True
+    return False
 
 
 def _admitted_as_newborn(message: Message) -> bool:
@@ -144,5 +153,7 @@ def _age_in_days(message: Message, at: dt.datetime, zone: dt.tzinfo) -> int | No
 
 def _is_called_baby(pid: Segment, facility: FacilityProfile) -> bool:
     """Tell whether PID-5 is a placeholder, also with family and given name swapped (domain A.4)."""
-    name, kind = read_name(pid, 5, facility.name_order)
-    return kind in TEMPORARY or is_placeholder(name) or is_placeholder(read_name(pid, 5, "family_given")[0])
+    name, kind, _ = read_name(pid, 5, facility.name_order)
+    if kind in TEMPORARY or is_placeholder(name):
+        return True
+    return not in_one_word(pid, 5) and is_placeholder(read_name(pid, 5, "family_given")[0])

@@ -23,7 +23,7 @@ _ONLY_EVENT = {"ORU": "R01"}
 _TABLE_0155 = frozenset({"AL", "NE", "ER", "SU"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: of so many fields that would be a third of the time it takes to read them
 class Header:
     """The parts of MSH that route, judge or answer a message. Fields named raw in their comment are verbatim."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from gateway.errors import Hl7SyntaxError
 from gateway.hl7.escape import unescape
 from gateway.hl7.lexer import Delimiters, Segment, split_segments
 from gateway.hl7.location import Location
+from gateway.hl7.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,22 +18,6 @@ REPETITION_LIMIT = 200  # reading one repetition costs its number: no message ma
 _LARGE = 65_536  # characters
 COMPONENT_LIMIT = 64  # no data type has as many; what follows is not split, since a text may be nothing but carets
 _TEXTS = ("OBX", "NTE")  # their repetitions are lines of text, which nobody reads one by one
-
-
-class Value(str):
-    """An unescaped value that knows its place. Empty where the sender sent nothing."""
-
-    __slots__ = ("place",)
-    place: Location
-
-    def __new__(cls, text: str, place: Location) -> Self:
-        """Make a value of `text` found at `place`."""
-        self = super().__new__(cls, text)
-        self.place = place
-        return self
-
-    def __repr__(self) -> str:
-        return f"<Value {self.place}>"  # never the content: it is about people
 
 
 class Message:
@@ -70,8 +55,8 @@ class Message:
 
     def text(self, name: str, field: int, component: int = 1) -> str:
         """Return like `value`, without its place."""
-        segment = self.first(name)
-        return text_of(segment, field, component) if segment else ""
+        found = self._by_name.get(name)
+        return text_of(found[0], field, component) if found else ""
 
 
 class TooManyRepetitionsError(Hl7SyntaxError):
@@ -116,15 +101,13 @@ _new_tuple = tuple.__new__  # a message makes dozens of places; this is a third 
 
 def text_of(segment: Segment, field: int, component: int = 1, repetition: int = 1) -> str:
     """Return one value like `value_of`, without its place: for the many that are only looked at."""
+    fields = segment.fields
+    raw = fields[field] if field < len(fields) else ""
+    if not raw or raw.isalnum():  # most fields of most messages are empty; of the others most are one word
+        return raw if component == repetition == 1 else ""
     cells = segment.cells.get(field)
     if cells is None:
-        fields = segment.fields
-        if field >= len(fields):
-            return ""
-        raw = fields[field]
-        if not raw or raw.isalnum():  # most fields of most messages are empty; of the others most are one word
-            return raw if component == repetition == 1 else ""
-        cells = cells_of(segment, field)
+        cells = _read(segment, field, raw)
     if repetition > len(cells):
         return ""
     components = cells[repetition - 1]
@@ -136,26 +119,30 @@ def cells_of(segment: Segment, field: int) -> list[list[str]]:
 
     [] where nothing was sent. A field is split once, however often it is read; the lists are shared: leave them alone.
     """
+    fields = segment.fields
+    raw = fields[field] if field < len(fields) else ""
+    if not raw:
+        return _NOTHING
     cells = segment.cells.get(field)
-    if cells is None:
-        fields = segment.fields
-        raw = fields[field] if field < len(fields) else ""
-        if not raw:
-            return _NOTHING
-        marks = segment.delimiters
-        if raw.isalnum():
-            cells = [[raw]]
-        elif segment.plain and marks.repetition not in raw:
-            cells = [list(map(_strip, raw.split(marks.component, COMPONENT_LIMIT)))]
-        else:
-            cells = _split(raw, marks)
-        if len(raw) < _LARGE:  # the pieces of a scanned document must not lie beside it
-            segment.cells[field] = cells
-    return cells
+    return _read(segment, field, raw) if cells is None else cells
 
 
 _NOTHING: list[list[str]] = []
 _strip = str.strip
+
+
+def _read(segment: Segment, field: int, raw: str) -> list[list[str]]:
+    """Split a field that is not empty, and keep its cells."""
+    marks = segment.delimiters
+    if raw.isalnum():
+        cells = [[raw]]
+    elif segment.plain and marks.repetition not in raw:
+        cells = [list(map(_strip, raw.split(marks.component, COMPONENT_LIMIT)))]
+    else:
+        cells = _split(raw, marks)
+    if len(raw) < _LARGE:  # the pieces of a scanned document must not lie beside it
+        segment.cells[field] = cells
+    return cells
 
 
 def _split(raw: str, marks: Delimiters) -> list[list[str]]:
