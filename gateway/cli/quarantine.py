@@ -34,6 +34,8 @@ _PAGE = 50
 _ANSWER_S = 30.0
 _ACCEPTED = ("AA", "CA")
 _NOT_DELIVERED = 2
+# What the verdict cannot know: it is of the content alone.
+_BUT = {"CONTROL_ID_REUSED": " by its content; under the used control id a replay gets AE 205"}
 _NUMBER = click.argument("number", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 
 
@@ -108,7 +110,7 @@ def show(number: int, raw: bool, json_output: bool, config: Path | None, data: P
             ("control id", header.control_id if header else ""),
             ("facility", header.facility_code if header else ""),
             ("event", now.verdict.event),
-            ("verdict now", now.result),
+            ("verdict now", f"{now.result}{_BUT.get(aside.about['reason'], '')}"),
             *((f"{f.severity} {f.code}", f.text("en")) for f in now.findings),
         ]
     details((name.replace("_", " "), printable(str(value))) for name, value in lines if value not in (None, ""))

@@ -96,3 +96,21 @@ def test_a_files_own_counts_are_compared_with_what_is_in_it() -> None:
     assert envelope_remarks(head + ONE + b"BTS|1\nFTS|2\n") == ["file: FTS-1 says 2, 1 came"]
     assert envelope_remarks(head + ONE + TWO + b"BTS|2\nFTS|1\n") == []
     assert envelope_remarks(ONE + TWO) == []
+
+
+@pytest.mark.parametrize("end", [b"\r\x1c\r", b"\x1c\r", b"\r\x1c\r\n"])
+def test_what_is_in_another_block_spoils_no_message(end: bytes) -> None:
+    block = b"\x0b%b" + end
+    assert split_messages(block % ONE.rstrip(b"\r") + b"sent 12:00\r\n" + block % b"hello" + block % TWO) == [
+        ONE,
+        b"sent 12:00\r",
+        b"hello\r",
+        TWO,
+    ]
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+def test_a_message_of_wide_characters_comes_back_as_it_is(codec: str) -> None:
+    wide = TWO.decode().encode(codec)
+    assert split_messages(wide) == split_messages(b"\x0b" + wide + b"\x1c\r") == [wide]
+    assert envelope_remarks(wide) == []
