@@ -42,8 +42,8 @@ from gateway.pipeline.office_only import OfficeOnly
 from gateway.pipeline.rehearsal import Rehearsal
 from gateway.pipeline.verdict import Judge
 from gateway.pipeline.worker import Workers
-from gateway.store import births, messages, queue
 from gateway.store import cluster as private
+from gateway.store import messages, overdue, queue
 from gateway.store.database import UNAVAILABLE, Database, connect
 from gateway.store.embedded import EmbeddedPostgres
 from gateway.store.inbox import Inbox
@@ -271,7 +271,8 @@ class Gateway:
 
     def _workers(self, database: Database, stack: AsyncExitStack) -> Workers:
         workers = Workers(self.context)
-        self._background(stack, Doorbell(database, workers.wake).run(), "doorbell")
+        if self.config.gateway.workers:  # else there is nobody to wake
+            self._background(stack, Doorbell(database, workers.wake).run(), "doorbell")
         self._background(stack, self._watch_waits(database), "waits")
         self._background(stack, self._watch_clocks(), "clocks")
         self._background(stack, self._watch_schema(database), "schema")
@@ -288,11 +289,11 @@ class Gateway:
         while True:
             try:
                 async with database.transaction() as connection:
-                    for row in await births.newly_overdue(connection):
+                    for row in await overdue.newly_overdue(connection):
                         _log.warning(
                             "birth.overdue", birth_id=str(row["id"]), facility=row["facility"], state=row["state"]
                         )
-                    counts = await births.overdue_counts(connection)
+                    counts = await overdue.overdue_counts(connection)
                     stuck = await messages.stuck(connection)
                 self.metrics.unassigned.set(stuck)
                 if stuck:

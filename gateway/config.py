@@ -298,12 +298,12 @@ def parse(values: dict[str, Any], *, where: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = [_problem(p) for p in error.errors(include_url=False)]
+        lines = [_problem(p, values) for p in error.errors(include_url=False)]
         raise ConfigError(f"{where}: " + "; ".join(lines)) from None
 
 
-def _problem(problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails is typed by name only
-    key = ".".join(str(part) for part in problem["loc"]) or "configuration"
+def _problem(problem: Any, values: dict[str, Any]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails is typed by name only
+    key = _key(problem["loc"], values)
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown key (see docs/configuration.md for the keys there are)"
     value = problem["input"]
@@ -315,6 +315,19 @@ def _problem(problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails is 
         shown = f" = {value!r}"
     reason = problem["msg"].removeprefix("Value error, ")
     return f"{key}{shown}: {reason}"
+
+
+def _key(loc: tuple[int | str, ...], values: dict[str, Any]) -> str:
+    """Return a setting's name as a person finds it: of a block among several by its code, where it has one."""
+    match loc:
+        case (("facility" | "office") as section, int(number), *rest):
+            blocks = values.get(section)
+            block = blocks[number] if isinstance(blocks, list | tuple) else None
+            code = block.get("code") if isinstance(block, dict) else None
+            if isinstance(code, str) and code and rest != ["code"]:
+                key = ".".join(map(str, rest))
+                return f"{section} {code}" + (f": {key}" if key else "")
+    return ".".join(str(part) for part in loc) or "configuration"
 
 
 def _read(path: Path) -> dict[str, Any]:

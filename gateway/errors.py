@@ -7,6 +7,10 @@ next step, and never hold personal data: they end in logs and in answers.
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Next(Enum):
@@ -64,6 +68,19 @@ class MessageNotKeptError(ProcotError):
     """PostgreSQL will not take this one message; it lies in quarantine where that was possible."""
 
     code = "MESSAGE_NOT_KEPT"
+
+
+class BirthBusyError(StoreUnavailableError):
+    """Somebody works on a birth that this one has to do with; nothing was changed. `mothers`: lock them first.
+
+    Whoever holds a birth never waits for another one (pipeline.likeness): it gives up, and begins again.
+    """
+
+    code = "BIRTH_BUSY"
+
+    def __init__(self, mothers: Iterable[bytes] = ()) -> None:
+        super().__init__("a birth that this one has to do with is being worked on; nothing was changed, try again")
+        self.mothers = frozenset(mothers)
 
 
 class LeaseLostError(ProcotError):

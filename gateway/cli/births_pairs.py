@@ -5,6 +5,7 @@ Names and numbers of people are compared and not shown.
 
 from __future__ import annotations
 
+import sys
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,11 +159,24 @@ async def _wants(desk: Desk, pair: tuple[uuid.UUID, ...], how: tuple[bool, bool]
             _show(await decide_pair.preview(desk, *pair), json_output)
         except LookupError as error:
             raise ConfigError(str(error)) from None
-    if yes or (not json_output and click.confirm(f"{question}?")):
+    if yes or (not json_output and _confirmed(question)):
         return True
     if not json_output:
         console.print("nothing was done", markup=False)
     return False
+
+
+def _confirmed(question: str) -> bool:
+    """Ask a person. Raises UsageError where there is nobody to answer."""
+    try:
+        return click.confirm(f"{question}?")
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise click.UsageError(
+            "nobody answered, and nothing was done: standard input is no terminal; say --yes to do it, "
+            "or --json to look only"
+        ) from None
 
 
 def _show(found: Preview, json_output: bool) -> None:

@@ -95,8 +95,8 @@ def checked(config: Config) -> list[str]:
     """Try what only shows at start. Raises ConfigError; returns what is allowed but surprising."""
     notes = []
     loop.run(open_registry(config).close())
-    for number, facility in enumerate(config.facility):
-        _adapter(plugins.HOSPITALS, facility.adapter, key=f"facility.{number}.adapter")
+    for facility in config.facility:
+        _adapter(plugins.HOSPITALS, facility.adapter, key=f"facility {facility.code}: adapter")
         if not facility.deliver_to:
             notes.append(f"facility {facility.code!r} has no deliver_to: it fetches certificates over HTTP")
     if config.mllp.tls_listen:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gateway.cli import loop, place
-from gateway.cli.output import as_json, console, emit, table
+from gateway.cli.output import as_json, console, emit, errors, table
 from gateway.errors import ConfigError
 from gateway.store import tokens as store
 from gateway.store.tokens import ROLES
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from gateway.config import Config
 
+_SHOWN = 5  # names of facilities in an error: those most like the one that was meant
 _OFFICE = re.compile(r"\d{4}|all", re.ASCII)
 
 
@@ -59,8 +62,36 @@ def new(
 
 async def _new(wanted: dict[str, Any], config: Path | None, data: Path) -> str:
     async with place.database(config, data) as database:
+        settings = place.settings(config, data)
+        if wanted["facility"] is not None:
+            _configured(wanted["facility"], settings)
+        if wanted["role"] == "officer" and wanted["office"] is None:
+            errors.print(_reads_only(settings), markup=False, soft_wrap=True)
         _, token = await store.new(database, **wanted)
     return token
+
+
+def _configured(facility: str, settings: Config) -> None:
+    """Check that a token's facility is one: of another it would see nothing, for ever. Raises ConfigError."""
+    codes = sorted(profile.code for profile in settings.facility)
+    if facility in codes:
+        return
+    near = difflib.get_close_matches(facility, codes, n=_SHOWN, cutoff=0.0)
+    more = f" and {len(codes) - len(near)} more" if len(codes) > len(near) else ""
+    there = f"there is {', '.join(repr(code) for code in near)}{more} (procot facilities list)" if codes else "none is"
+    raise ConfigError(
+        f"--facility {facility!r}: no such facility is configured, {there}; give a code as it stands there, or add a "
+        "[[facility]] block first (procot facilities add)"
+    )
+
+
+def _reads_only(settings: Config) -> str:
+    """Tell what an officer's token without an office cannot do."""
+    known = ", ".join([settings.registry.office, *(office.code for office in settings.office)])
+    return (
+        "without --office this token only reads, births of all offices: to take and decide records make one with "
+        f"--office CODE or --office all (configured: {known})"
+    )
 
 
 @tokens.command(name="list")

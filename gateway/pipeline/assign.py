@@ -94,8 +94,9 @@ async def _take(context: Context, connection: Connection, baby: Family, kept: Ke
     before = baby.revisions
     if told.draft.prior:
         done, birth = await identity.join(context, connection, baby, told)
-        if birth is not None and birth.revision != before.get(birth.id):
-            await likeness.look_at_united(context, connection, birth, told.why)
+        if birth is not None and birth.revision != before.get(birth.id) and context.schema_level >= likenesses.SINCE:
+            keys = keys_of(context, birth.record)
+            await likeness.look_at_united(context, connection, birth, keys, told.why)
     elif told.draft.linked:
         done, birth = await identity.link_newborns(context, connection, baby, told)
     else:

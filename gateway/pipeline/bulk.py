@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.contract.lifecycle import State
 from gateway.errors import IllegalMoveError
 from gateway.pipeline import operate
+from gateway.pipeline.likeness import begun_again
 from gateway.pipeline.rejudge import go
 from gateway.store import backlog, births, queue, submissions
 from gateway.store.queue import Kind
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import uuid
 
     from gateway.pipeline.operate import Desk
+    from gateway.store.database import Connection
 
 
 class Act(Enum):
@@ -113,7 +115,8 @@ async def _discard_birth(desk: Desk, birth_id: uuid.UUID) -> Result:
 
     What the registry may have is never given up here: somebody would wait for a certificate that we forgot.
     """
-    async with desk.database.transaction() as connection:
+
+    async def work(connection: Connection) -> Result:
         birth = await births.lock(connection, birth_id)
         if birth.state is not State.DEAD_LETTER:
             return Result("nothing", f"it is {birth.state.value}")
@@ -131,6 +134,8 @@ async def _discard_birth(desk: Desk, birth_id: uuid.UUID) -> Result:
         await births.move(connection, birth, State.DELIVERED, why)
         desk.metrics.moves.labels(State.DELIVERED.value).inc()
         return Result("done", birth.state.value)
+
+    return await begun_again(desk.database, work)
 
 
 async def _state(desk: Desk, birth_id: uuid.UUID) -> State:

@@ -18,10 +18,10 @@ from gateway.contract.record import BirthRecord, Event, PluralityKind
 from gateway.contract.registered import as_registered, differing
 from gateway.contract.revision import changed_paths, leaves_of, legal_changes
 from gateway.hl7.location import Location
-from gateway.pipeline import likeness
+from gateway.pipeline import likeness, question
 from gateway.pipeline.draft import places
 from gateway.pipeline.rejudge import MESSAGE, go, keys_of, rejudge, would_be
-from gateway.store import acts, births, submissions
+from gateway.store import acts, births, events, revisions, siblings, submissions
 from gateway.store.births import Why
 
 if TYPE_CHECKING:
@@ -110,20 +110,35 @@ async def apply(
     if dated and told.at and not told.older_than(birth.told_at):
         await births.set_told_at(connection, birth, told.at)
     if changed or birth.state is State.CANCELLED:
+        if await question.is_answered_by(connection, birth, told.kept.id):
+            question.close(birth)
         event = f"{told.kept.event}: {told.late}" if told.late else told.kept.event
         why = Why("hospital", "assign", event, told.kept.id, {"changed": list(changed)})
-        await births.revise(connection, birth, record, keys=keys_of(context, record), changed=changed, why=why)
+        await revisions.revise(connection, birth, record, keys=keys_of(context, record), changed=changed, why=why)
         await likeness.look_again(context, connection, birth, changed, why)
         await _join_twins(context, connection, birth)
         if "child.died_at" in changed:
             await _tell_death(connection, birth)
         await _after_revision(context, connection, birth, (why, told, bool(legal)))
-    elif not told.certified and not registry_has_it(birth) and _doubts_change(birth, told.draft):
-        why = because(told.why, "the values stay, what was doubtful about them does not")
-        await rejudge(context, connection, birth, why, told=told.draft)
     else:
-        await births.note(connection, birth, because(told.why, told.late or "told again: nothing new"))
+        await _told_again(context, connection, birth, told)
     return True
+
+
+async def _told_again(context: Context, connection: Connection, birth: Birth, told: Told) -> None:
+    """Judge anew what a message changed no value of, where it changes what is doubtful, or what an office asked."""
+    answered = await question.is_answered_by(connection, birth, told.kept.id)
+    said = ""
+    if answered and await question.is_told_anew(connection, birth):
+        said = "told again, now that the office asked"
+    elif not told.certified and not registry_has_it(birth) and _doubts_change(birth, told.draft):
+        said = "the values stay, what was doubtful about them does not"
+    if not said:
+        await births.note(connection, birth, because(told.why, told.late or "told again: nothing new"))
+        return
+    if answered:
+        question.close(birth)
+    await rejudge(context, connection, birth, because(told.why, said), told=told.draft)
 
 
 def about_field(place: Location) -> tuple[str, int]:
@@ -188,7 +203,7 @@ async def _as_issued(connection: Connection, birth: Birth, record: BirthRecord) 
     certificate = await submissions.certificate(connection, birth.id)
     if certificate is None or not certificate.registered:
         return record
-    asked = await births.record_of(connection, birth.id, await submissions.certified_revision(connection, birth.id))
+    asked = await revisions.record_of(connection, birth.id, await submissions.certified_revision(connection, birth.id))
     before, now = leaves_of(asked), leaves_of(record)
     repeated = [p for p in differing(asked, certificate.registered) if before.get(p) == now.get(p)]
     return as_registered(record, certificate.registered, repeated)
@@ -225,7 +240,7 @@ async def _weighed(connection: Connection, birth: Birth, draft: Draft) -> Draft:
     """Add that a person must decide where a person had cancelled; what a hospital withdrew it may tell again (F 22)."""
     if birth.state is not State.CANCELLED:
         return draft
-    if not (await births.moved_by(connection, birth, State.CANCELLED)).startswith(("operator", "officer")):
+    if not (await events.moved_by(connection, birth, State.CANCELLED)).startswith(("operator", "officer")):
         return draft
     return replace(draft, findings=(*draft.findings, Finding("REOPENED_AFTER_CANCEL")))
 
@@ -243,7 +258,7 @@ async def twin_group(connection: Connection, record: BirthRecord, keys: births.K
     child = record.child
     if child.plurality in (None, PluralityKind.SINGLE) or keys.mother_key is None or keys.born_at is None:
         return None
-    sibling = await births.twin_of(
+    sibling = await siblings.twin_of(
         connection,
         mother_key=keys.mother_key,
         born_at=keys.born_at,
@@ -255,7 +270,7 @@ async def twin_group(connection: Connection, record: BirthRecord, keys: births.K
     birth_id, group = sibling
     if group is None:
         group = uuid.uuid4()
-        await births.set_twin_group(connection, birth_id, group)
+        await siblings.set_twin_group(connection, birth_id, group)
     return group
 
 
@@ -264,7 +279,7 @@ async def _join_twins(context: Context, connection: Connection, birth: Birth) ->
     if birth.twin_group is None:
         group = await twin_group(connection, birth.record, keys_of(context, birth.record))
         if group is not None:
-            await births.set_twin_group(connection, birth.id, group)
+            await siblings.set_twin_group(connection, birth.id, group)
             birth.twin_group = group
 
 

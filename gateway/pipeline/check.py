@@ -8,7 +8,7 @@ from gateway.contract.lifecycle import State
 from gateway.contract.revision import build_record, changed_paths, leaves_of, proposed
 from gateway.pipeline.pause import unless_refused
 from gateway.pipeline.rejudge import go, keep_findings, keys_of, state_of
-from gateway.store import births, queue
+from gateway.store import births, queue, revisions
 from gateway.store.births import Why
 from gateway.store.queue import Kind
 
@@ -57,7 +57,7 @@ async def _learn(context: Context, connection: Connection, birth: Birth, learned
     record = record.model_copy(update={"provenance": sources})
     changed = changed_paths(birth.record, record)
     why = Why("registry", "check", "looked up in the population register", detail={"changed": list(changed)})
-    await births.revise(connection, birth, record, keys=keys_of(context, record), changed=changed, why=why)
+    await revisions.revise(connection, birth, record, keys=keys_of(context, record), changed=changed, why=why)
     await births.note(connection, birth, why)
 
 

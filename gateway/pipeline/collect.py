@@ -14,7 +14,7 @@ from gateway.contract.ports import AnswerKind, Certificate, Correspondence
 from gateway.contract.registered import as_registered, differing
 from gateway.contract.revision import under_number
 from gateway.errors import RegistryProtocolError
-from gateway.store import births, likenesses, messages, outbound, queue, submissions
+from gateway.store import births, likenesses, messages, outbound, queue, revisions, submissions
 from gateway.store.births import Why
 from gateway.store.queue import Kind
 
@@ -67,7 +67,7 @@ async def _write_letters(
 ) -> None:
     """Write to the hospital of the birth, and to one the baby was moved to (domain F 62)."""
     revision = await submissions.certified_revision(connection, birth.id)
-    asked = await births.record_of(connection, birth.id, revision)
+    asked = await revisions.record_of(connection, birth.id, revision)
     differs = differing(asked, certificate.registered)
     news = _News(
         # What the akta says, whatever was said since.

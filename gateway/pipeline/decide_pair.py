@@ -16,6 +16,7 @@ from gateway.errors import IllegalMoveError
 from gateway.pipeline import family, identity
 from gateway.pipeline.change import is_certified, may_not_vanish, review
 from gateway.pipeline.family import Family
+from gateway.pipeline.likeness import look_at_united, patiently
 from gateway.pipeline.rejudge import MESSAGE, doubt_anew, rejudge
 from gateway.store import births, likenesses, queue, submissions
 from gateway.store.queue import Kind
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.contract.masked import Personal
     from gateway.contract.record import BirthRecord
     from gateway.pipeline.operate import Desk
-    from gateway.store.births import Birth
+    from gateway.store.births import Birth, Why
     from gateway.store.database import Connection
     from gateway.store.likenesses import Pair
 
@@ -148,18 +149,37 @@ async def merge(desk: Desk, birth_id: uuid.UUID, into_id: uuid.UUID) -> uuid.UUI
     between two facilities it is `into`. Raises LookupError, and IllegalMoveError saying what to do instead.
     """
     numbers: dict[str, frozenset[str]] = {}
-    while True:
-        async with desk.database.transaction() as connection:
-            await _ready(connection, birth_id, into_id)
-            for found in (birth_id, into_id):
-                birth = await births.read(connection, found)
-                numbers[birth.facility] = numbers.get(birth.facility, frozenset()) | {birth.medical_record}
-            families = await _lock(connection, numbers)
-            if isinstance(families, Family):
-                kept = await _merge(desk, connection, families, (birth_id, into_id))
-                desk.metrics.identity_decisions.labels("same").inc()
-                return kept
-            numbers = families
+
+    async def attempt(mothers: frozenset[bytes]) -> uuid.UUID:
+        nonlocal numbers
+        while True:
+            done = await _try(desk, (birth_id, into_id), numbers, mothers)
+            if not isinstance(done, dict):
+                return done
+            numbers = done
+
+    kept = await patiently(attempt)
+    desk.metrics.identity_decisions.labels("same").inc()
+    return kept
+
+
+async def _try(
+    desk: Desk, ids: tuple[uuid.UUID, uuid.UUID], numbers: dict[str, frozenset[str]], mothers: frozenset[bytes]
+) -> uuid.UUID | dict[str, frozenset[str]]:
+    """Do it under the locks of these numbers; where more are needed, change nothing and return them all.
+
+    Raises BirthBusyError where mothers must be locked first (pipeline.likeness).
+    """
+    async with desk.database.transaction() as connection:
+        await _ready(connection, *ids)
+        if mothers:
+            await likenesses.lock_mothers(connection, mothers)
+        wanted = dict(numbers)
+        for found in ids:
+            birth = await births.read(connection, found)
+            wanted[birth.facility] = wanted.get(birth.facility, frozenset()) | {birth.medical_record}
+        families = await _lock(connection, wanted)
+        return await _merge(desk, connection, families, ids) if isinstance(families, Family) else families
 
 
 async def _lock(connection: Connection, numbers: dict[str, frozenset[str]]) -> Family | dict[str, frozenset[str]]:
@@ -189,16 +209,27 @@ async def _merge(desk: Desk, connection: Connection, numbers: Family, ids: tuple
         return into.id
     if prior.facility == into.facility:
         message = prior.first_message_id
+        revisions = {birth.id: birth.revision for birth in (prior, into)}
         kept = await identity.make_one(desk, connection, numbers, prior, into, why, message_id=message)
+        await _look(desk, connection, kept, revisions[kept.id], why)
         return kept.id
     if identity.standing(prior, certified) > identity.standing(into, certified):
         raise IllegalMoveError(
             f"the registry knows {prior.id} and not {into.id}: merge {into.id} into {prior.id} instead"
         )
+    before = into.revision
     await identity.unite(desk, connection, (into, prior), why)
+    await _look(desk, connection, into, before, why)
     if into in certified:  # the other hospital is told of the akta too (domain F 62)
         await queue.add(connection, Kind.COLLECT, birth_id=into.id, priority=into.priority)
     return into.id
+
+
+async def _look(desk: Desk, connection: Connection, kept: Birth, before: int, why: Why) -> None:
+    """Compare the birth that lives on at once, where it took something over (pipeline.likeness)."""
+    if kept.revision != before:
+        keys = await births.keys_as_stored(connection, kept)
+        await look_at_united(desk, connection, kept, keys, why)
 
 
 def _check(desk: Desk, prior: Birth, into: Birth, certified: Sequence[Birth]) -> None:

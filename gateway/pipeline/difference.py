@@ -58,8 +58,8 @@ async def between(
     first = last - 1 if since is None else since
     if not 0 <= first < last <= newest:
         raise NoSuchRevisionError(f"the birth has revisions 1 to {newest}; `since` is below `revision`, 0 the least")
-    after = await births.record_of(connection, birth_id, last)
-    before = await births.record_of(connection, birth_id, first) if first else None
+    after = await revisions.record_of(connection, birth_id, last)
+    before = await revisions.record_of(connection, birth_id, first) if first else None
     return {
         "id": str(birth_id),
         "since": first,

@@ -28,12 +28,12 @@ from gateway.contract.precedence import keep_stronger
 from gateway.contract.revision import apply_draft, changed_paths, leaves_of
 from gateway.errors import ProcotError
 from gateway.hl7.location import Location
-from gateway.pipeline import likeness
+from gateway.pipeline import likeness, question
 from gateway.pipeline.change import twin_group
 from gateway.pipeline.likeness import patiently
 from gateway.pipeline.rejudge import MESSAGE, keys_of, rejudge
 from gateway.pipeline.settle import asked_for_data
-from gateway.store import attachments, births, forms, likenesses
+from gateway.store import attachments, births, forms, likenesses, revisions, siblings
 from gateway.store.births import Why
 from gateway.store.forms import Answered
 from gateway.verify.content import judge
@@ -209,11 +209,12 @@ async def _revise(context: Context, connection: Connection, birth: Birth, record
     """Keep the revision and judge it. What earlier messages had wrong about what the form tells is answered by it."""
     changed = why.detail["changed"]
     keys = keys_of(context, record)
-    await births.revise(connection, birth, record, keys=keys, changed=changed, why=why)
+    await revisions.revise(connection, birth, record, keys=keys, changed=changed, why=why)
     await likeness.look_again(context, connection, birth, changed, why)
     if birth.twin_group is None and (group := await twin_group(connection, record, keys)):
-        await births.set_twin_group(connection, birth.id, group)
+        await siblings.set_twin_group(connection, birth.id, group)
         birth.twin_group = group
+    question.close(birth)  # a form comes to its birth at once: never before the question
     birth.findings = [f for f in birth.findings if f.get("by") != MESSAGE or not _is_answered(f["code"], changed)]
     await rejudge(context, connection, birth, why)
 

@@ -15,11 +15,11 @@ from gateway.contract.ports import Draft, Effect
 from gateway.contract.precedence import keep_stronger
 from gateway.contract.revision import apply_draft, changed_paths, under_number
 from gateway.hl7.location import Location
-from gateway.pipeline import change
+from gateway.pipeline import change, question
 from gateway.pipeline.change import because, is_certified, may_not_vanish, registry_has_it, review
 from gateway.pipeline.draft import places
 from gateway.pipeline.rejudge import MESSAGE, doubt, go, keys_of, rejudge
-from gateway.store import attachments, births, likenesses, messages
+from gateway.store import attachments, births, likenesses, messages, revisions, siblings
 from gateway.store.births import Keys, Why
 from gateway.verify.content import deadline
 from gateway.verify.likeness import name_key
@@ -59,11 +59,12 @@ async def join(context: Context, connection: Connection, family: Family, told: T
     for pair in told.draft.prior:
         if await _must_wait(connection, family, pair):
             return False, None
-    joined = []
+    joined = None
     for pair in told.draft.prior:
-        joined.append(await _join(context, connection, family, (pair, told)))
-        await family.read_again(connection)
-    return True, next((birth for birth in joined if birth), None)
+        birth = await _join(context, connection, family, (pair, told))
+        joined = joined or (birth.id if birth else None)
+        await family.read_again(connection)  # also the first birth: a later pair may have changed it
+    return True, next((birth for birth in family.births.values() if birth.id == joined), None)
 
 
 async def _must_wait(connection: Connection, family: Family, pair: Prior) -> bool:
@@ -115,7 +116,7 @@ async def _rekey(context: Context, connection: Connection, birth: Birth, number:
     await births.rekey(connection, birth, number)
     why = Why(why.actor, why.step, f"{why.reason}: record number changed", why.message_id, {"changed": [_NUMBER]})
     record = under_number(birth.record, number)
-    await births.revise(connection, birth, record, keys=keys_of(context, record), changed=[_NUMBER], why=why)
+    await revisions.revise(connection, birth, record, keys=keys_of(context, record), changed=[_NUMBER], why=why)
     if birth.state in _OPEN:
         await rejudge(context, connection, birth, why)
     else:
@@ -220,7 +221,7 @@ async def _inherit(connection: Connection, keep: Birth, other: Birth) -> None:
     if other.told_at and (keep.told_at is None or keep.told_at < other.told_at):
         await births.set_told_at(connection, keep, other.told_at)
     if keep.twin_group is None and other.twin_group is not None:
-        await births.set_twin_group(connection, keep.id, other.twin_group)
+        await siblings.set_twin_group(connection, keep.id, other.twin_group)
         keep.twin_group = other.twin_group
     if other.restricted and not keep.restricted:
         await births.restrict(connection, keep, other.restricted)
@@ -236,10 +237,12 @@ async def _fill(context: Rules, connection: Connection, keep: Birth, other: Birt
     why = _with(because(why, "merged with another record"), other=other, changed=list(changed))
     if changed:
         keys = await _keys_of_both(connection, (keep, other), record, now=context.clock())
-        await births.revise(connection, keep, record, keys=keys, changed=changed, why=why)
+        await revisions.revise(connection, keep, record, keys=keys, changed=changed, why=why)
     if keep.state not in _OPEN or certified:
         await births.note(connection, keep, why)
         return
+    if changed and await question.is_answered_by(connection, keep, why.message_id):
+        question.close(keep)
     doubts = [f for f in keep.findings if not (f["code"] == _SUSPECT and f.get("by") == MESSAGE)]
     await births.set_findings(connection, keep, doubts + _inherited(record, other, changed))
     await rejudge(context, connection, keep, why)

@@ -15,9 +15,10 @@ from gateway.contract.registered import as_registered, differing
 from gateway.contract.revision import changed_paths, legal_changes
 from gateway.errors import IllegalMoveError
 from gateway.pipeline.act import ask_to_withdraw, can_withdraw
+from gateway.pipeline.likeness import begun_again
 from gateway.pipeline.rejudge import go, would_be
 from gateway.pipeline.settle import asked_for_data, end_revoked
-from gateway.store import acts, attachments, births, outbound, queue, submissions
+from gateway.store import acts, attachments, births, outbound, queue, revisions, submissions
 from gateway.store.queue import Kind
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ async def plan_amendment(connection: Connection, desk: Desk, birth: Birth) -> Pl
             f"the birth is {birth.state.value}: an akta is corrected in AMENDMENT_REVIEW, which a change by A08 after "
             "issue leads to; before issue the hospital's A08 goes to the registry by itself"
         )
-    asked = await births.record_of(connection, birth.id, await submissions.certified_revision(connection, birth.id))
+    asked = await revisions.record_of(connection, birth.id, await submissions.certified_revision(connection, birth.id))
     issued = as_registered(asked, certificate.registered, differing(asked, certificate.registered))
     paths = legal_changes(changed_paths(issued, birth.record))
     if not paths:
@@ -115,7 +116,8 @@ async def withdraw(desk: Desk, birth_id: uuid.UUID) -> Plan:
 
     Where it has revoked the akta already, the birth ends and the hospital is told (MDM^T11).
     """
-    async with desk.database.transaction() as connection:
+
+    async def work(connection: Connection) -> Plan:
         birth = await births.lock(connection, birth_id)
         plan = await plan_withdrawal(connection, birth)
         if plan.kind is ActKind.WITHDRAW:
@@ -128,6 +130,8 @@ async def withdraw(desk: Desk, birth_id: uuid.UUID) -> Plan:
             await go(desk, connection, birth, State.REVOCATION_REVIEW, desk.why("withdraw"))
         await _keep(connection, desk, birth, plan, {})
         return plan
+
+    return await begun_again(desk.database, work)
 
 
 async def _keep(connection: Connection, desk: Desk, birth: Birth, plan: Plan, detail: dict[str, object]) -> None:

@@ -11,28 +11,28 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import random
 from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import structlog
 
 from gateway.contract.lifecycle import JUDGED, State
-from gateway.errors import ProcotError, StoreUnavailableError
-from gateway.pipeline.rejudge import LIKENESS, doubt, doubt_anew, keys_of, rejudge
+from gateway.errors import BirthBusyError, StoreUnavailableError
+from gateway.pipeline.rejudge import LIKENESS, doubt, doubt_anew, keys_of, mothers_of, rejudge
 from gateway.store import births, likenesses
 from gateway.store.births import Why
 from gateway.store.likenesses import Pair, Sought, in_order
 from gateway.verify.likeness import Verdict, compare, is_set_told, order_of, own_nik, strongest
 
 if TYPE_CHECKING:
-    import random
     import uuid
     from collections.abc import Awaitable, Callable, Collection
 
     from gateway.contract.record import BirthRecord
-    from gateway.pipeline.context import Context
+    from gateway.pipeline.context import Context, Rules
     from gateway.store.births import Birth, Keys
-    from gateway.store.database import Connection
+    from gateway.store.database import Connection, Database
     from gateway.verify.likeness import Likeness
 
 T = TypeVar("T")
@@ -43,6 +43,7 @@ _ABOUT_IDENTITY = (
     "child.born_at", "child.utc_offset", "child.plurality", "child.birth_order", "child.weight_g", "child.nik",
 )  # fmt: skip
 _ATTEMPTS, _PAUSE_S = 8, 0.05
+_ANY = random.SystemRandom()
 _WORDS = {
     Verdict.TWIN: "a sibling of this delivery",
     Verdict.SUSPECT: "perhaps one baby under two record numbers: a person decides",
@@ -50,17 +51,7 @@ _WORDS = {
 }
 
 
-class BirthBusyError(ProcotError):
-    """Somebody works on another birth of this mother just now; nothing was changed. `mothers`: lock them first."""
-
-    code = "BIRTH_BUSY"
-
-    def __init__(self, mothers: Collection[bytes]) -> None:
-        super().__init__("another birth of this mother is being worked on; this one is tried again at once")
-        self.mothers = frozenset(mothers)
-
-
-async def patiently(attempt: Callable[[frozenset[bytes]], Awaitable[T]], rng: random.Random) -> T:
+async def patiently(attempt: Callable[[frozenset[bytes]], Awaitable[T]], rng: random.Random = _ANY) -> T:
     """Run a transaction that may find a birth busy, again with the mothers it names locked at its beginning.
 
     Raises StoreUnavailableError where somebody is busy with it all the time.
@@ -76,6 +67,18 @@ async def patiently(attempt: Callable[[frozenset[bytes]], Awaitable[T]], rng: ra
     raise StoreUnavailableError("another birth of this mother is being worked on; nothing was changed, try again")
 
 
+async def begun_again(database: Database, work: Callable[[Connection], Awaitable[T]]) -> T:
+    """Run work in a transaction of its own, as `patiently` does: for whoever has no task that comes again."""
+
+    async def attempt(mothers: frozenset[bytes]) -> T:
+        async with database.transaction() as connection:
+            if mothers:
+                await likenesses.lock_mothers(connection, mothers)
+            return await work(connection)
+
+    return await patiently(attempt)
+
+
 async def relatives(
     context: Context, connection: Connection, record: BirthRecord, keys: Keys
 ) -> list[tuple[Birth, Likeness]]:
@@ -83,9 +86,17 @@ async def relatives(
 
     Nothing is compared before the database has the table for it (migration 9).
     """
+    if context.schema_level < likenesses.SINCE:
+        return []
+    return await _relatives(context, connection, record, keys)
+
+
+async def _relatives(
+    context: Rules, connection: Connection, record: BirthRecord, keys: Keys
+) -> list[tuple[Birth, Likeness]]:
     today = _today(context, record)
     sought, near = _sought(record, keys, today), _near(context, record)
-    if context.schema_level < likenesses.SINCE or not sought.locks or near is None:
+    if not sought.locks or near is None:
         return []
     if not await likenesses.try_lock_mothers(connection, sought.locks):
         raise BirthBusyError(sought.locks)
@@ -106,7 +117,7 @@ def _sought(record: BirthRecord, keys: Keys, today: dt.date) -> Sought:
     return Sought(keys.mother_key if own_nik(record, today=today) else None, keys.mother_name_key)
 
 
-def _near(context: Context, record: BirthRecord) -> dt.datetime | None:
+def _near(context: Rules, record: BirthRecord) -> dt.datetime | None:
     """Return about when a birth was, None where not even the day is known: then there is nothing to compare yet."""
     child = record.child
     if child.moment_of_birth is not None or child.born_on is None:
@@ -119,7 +130,7 @@ def _is_told(orders: list[int | None], record: BirthRecord, other: Birth) -> boo
     return any(is_set_told(orders, child.plurality) for child in (record.child, other.record.child))
 
 
-def _today(context: Context, record: BirthRecord) -> dt.date:
+def _today(context: Rules, record: BirthRecord) -> dt.date:
     return context.clock().astimezone(ZoneInfo(context.facility(record.facility.code).time_zone)).date()
 
 
@@ -132,6 +143,12 @@ async def keep(
     """
     if context.schema_level < likenesses.SINCE or (birth.state is State.RECEIVED and not found):
         return Verdict.NEW  # one that was opened just now has no verdicts yet
+    return await _keep(context, connection, birth, found, why)
+
+
+async def _keep(
+    context: Rules, connection: Connection, birth: Birth, found: list[tuple[Birth, Likeness]], why: Why
+) -> Verdict:
     known = {pair.other(birth.id): pair for pair in await likenesses.of_birth(connection, birth.id)}
     verdicts = []
     for other, likeness in found:
@@ -151,7 +168,7 @@ async def keep(
 
 
 async def _tell(
-    context: Context, connection: Connection, pair: tuple[Birth, Birth], likeness: Likeness, why: Why
+    context: Rules, connection: Connection, pair: tuple[Birth, Birth], likeness: Likeness, why: Why
 ) -> None:
     birth, other = pair
     earlier, later = in_order(birth, other)
@@ -190,12 +207,11 @@ def _owner(pair: tuple[Birth, Birth], likeness: Likeness) -> uuid.UUID | None:
     return pair[likeness.owner].id if likeness.owner >= 0 else None
 
 
-async def _take_back(context: Context, connection: Connection, birth: Birth, pair: Pair, why: Why) -> None:
+async def _take_back(context: Rules, connection: Connection, birth: Birth, pair: Pair, why: Why) -> None:
     """Forget a verdict that what is told now does not bear out any more, and let the other side go on."""
     other_id = pair.other(birth.id)
     if not await likenesses.lock_free(connection, other_id):
-        keys = keys_of(context, birth.record)
-        raise BirthBusyError(_sought(birth.record, keys, _today(context, birth.record)).locks)
+        raise BirthBusyError(await mothers_of(connection, birth))
     await likenesses.forget(connection, pair)
     detail = {"verdict": Verdict.NEW.value, "was": pair.verdict}
     words = "what was told since shows another birth"
@@ -204,10 +220,13 @@ async def _take_back(context: Context, connection: Connection, birth: Birth, pai
     await doubt_anew(context, connection, other, _why(why, words, detail, birth.id))
 
 
-async def look_at_united(context: Context, connection: Connection, birth: Birth, why: Why) -> None:
-    """Compare a birth that took over what another one knew, and let it wait where that shows a third one."""
+async def look_at_united(context: Rules, connection: Connection, birth: Birth, keys: Keys, why: Why) -> None:
+    """Compare a birth that took over what another one knew, and let it wait where that shows a third one.
+
+    `keys` are what it is found by: the command line has no key to make them with. Raises BirthBusyError.
+    """
     before = [f for f in birth.findings if f.get("by") == LIKENESS]
-    await look_again(context, connection, birth, ("mother.",), why)
+    await _keep(context, connection, birth, await _relatives(context, connection, birth.record, keys), why)
     after = [f for f in birth.findings if f.get("by") == LIKENESS]
     if before != after and birth.state in JUDGED | {State.SEALED, State.AWAIT_OFFICE}:
         await rejudge(context, connection, birth, why)

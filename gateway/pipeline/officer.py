@@ -24,10 +24,11 @@ from gateway.contract.ports import Certificate, Outcome, RegistryStatus
 from gateway.errors import ProcotError
 from gateway.pipeline import clocks
 from gateway.pipeline.difference import changes, listed
+from gateway.pipeline.likeness import begun_again
 from gateway.pipeline.routing import office_name
 from gateway.pipeline.seal import make_seal
 from gateway.pipeline.settle import settle
-from gateway.store import attachments, births, checks, leases, messages, submissions, views
+from gateway.store import attachments, births, checks, leases, messages, revisions, submissions, views
 from gateway.store.births import Why
 from gateway.verify.akta import check_issued, document_kind, read_issued
 
@@ -169,7 +170,7 @@ async def _leave(context: Context, connection: Connection, birth: Birth, taken: 
 async def _item(context: Context, connection: Connection, birth: Birth, taken: Taken, before: int) -> dict[str, Any]:
     """Return all that an officer needs to decide without a telephone. `before` is the revision the office had."""
     revision = birth.submitted or birth.revision
-    record = await births.record_of(connection, birth.id, revision)
+    record = await revisions.record_of(connection, birth.id, revision)
     sealed = await submissions.sealed(connection, birth.id, revision)
     issued = await submissions.certificate(connection, birth.id)
     row = await views.office_columns(connection, birth.id)
@@ -226,7 +227,7 @@ async def _difference(connection: Connection, birth: Birth, record: BirthRecord,
     if since < 1:
         return {"since": 0, "changes": []}
     # Here a person's data are shown on purpose: the officer decides by them.
-    earlier = await births.record_of(connection, birth.id, since)
+    earlier = await revisions.record_of(connection, birth.id, since)
     return {"since": since, "changes": changes(earlier, record, values=True)}
 
 
@@ -249,15 +250,21 @@ async def decide(context: Context, birth_id: uuid.UUID, word: Word) -> dict[str,
     Raises LookupError, LeaseLostError, IssueRefusedError, OutcomeOutOfPlaceError, RegistryProtocolError; each leaves
     everything as it was. The same word under the same lease again is answered as before.
     """
-    async with context.database.transaction() as connection:
+
+    async def work(connection: Connection) -> tuple[Birth, list[Finding] | None]:
         birth = await births.lock(connection, birth_id)
         held = await leases.read(connection, birth.id, word.lease)
         if held.digest is not None:
             if held.digest != word.digest:
                 raise OutcomeOutOfPlaceError("this lease ended with another outcome; take the record again by its id")
-            return _decided(birth, [], repeated=True)
+            return birth, None
         warnings = await _apply(context, connection, birth, word)
         await _fence(connection, birth, word)
+        return birth, warnings
+
+    birth, warnings = await begun_again(context.database, work)
+    if warnings is None:
+        return _decided(birth, [], repeated=True)
     context.metrics.outcomes.labels(word.decision.value).inc()
     _log.info(
         "office.decided",
@@ -319,7 +326,7 @@ def _in_place(birth: Birth, word: Word) -> None:
 
 async def _issue(context: Context, connection: Connection, birth: Birth, word: Word) -> list[Finding]:
     assert word.issue is not None  # noqa: S101 - the web part reads it with this decision
-    record = await births.record_of(connection, birth.id, birth.submitted)
+    record = await revisions.record_of(connection, birth.id, birth.submitted)
     zone = ZoneInfo(context.facility(birth.facility).time_zone)
     issued = read_issued(word.issue.number, word.issue.child_nik, word.issue.kk_number)
     left = await submissions.first_attempt_at(connection, birth.id)

@@ -10,11 +10,12 @@ from gateway.contract.lifecycle import FINAL, IN_FLIGHT, State
 from gateway.errors import IllegalMoveError
 from gateway.observe.metrics import Metrics
 from gateway.pipeline.context import known
+from gateway.pipeline.likeness import begun_again
 from gateway.pipeline.pack import Pack
 from gateway.pipeline.rejudge import LIKENESS, go, rejudge
 from gateway.pipeline.routing import office_name
 from gateway.pipeline.settle import asked_for_data
-from gateway.store import attachments, births, outbound, queue, submissions
+from gateway.store import attachments, births, events, outbound, queue, revisions, submissions
 from gateway.store.births import Why
 from gateway.store.queue import Kind
 
@@ -134,14 +135,15 @@ async def _judge_anew(desk: Desk, connection: Connection, birth: Birth) -> None:
     before = birth.state
     if before is State.REFUSED:
         keys = await births.keys_as_stored(connection, birth)
-        await births.revise(connection, birth, birth.record, keys=keys, changed=(), why=desk.why("retry"))
+        await revisions.revise(connection, birth, birth.record, keys=keys, changed=(), why=desk.why("retry"))
     if await rejudge(desk, connection, birth, desk.why("retry")) is before:
         raise IllegalMoveError(_what_instead(birth))
 
 
 async def cancel(desk: Desk, birth_id: uuid.UUID) -> State:
     """Withdraw a birth that did not leave the house. Raises LookupError, IllegalMoveError."""
-    async with desk.database.transaction() as connection:
+
+    async def work(connection: Connection) -> State:
         birth = await births.lock(connection, birth_id)
         if birth.submitted and birth.state is not State.REFUSED:
             raise IllegalMoveError(
@@ -150,12 +152,14 @@ async def cancel(desk: Desk, birth_id: uuid.UUID) -> State:
         await go(desk, connection, birth, State.CANCELLED, desk.why("cancel"))
         return birth.state
 
+    return await begun_again(desk.database, work)
+
 
 async def _back_to(connection: Connection, birth: Birth) -> State:
     """Return where a DEAD_LETTER goes on: where it was, unless a certificate is there, or its seal is not."""
     if await submissions.certificate(connection, birth.id) is not None:
         return State.ISSUED
-    before = await births.state_before(connection, birth, State.DEAD_LETTER)
+    before = await events.state_before(connection, birth, State.DEAD_LETTER)
     return State.READY if before is State.SEALED else before  # the record may have changed since it was sealed
 
 
@@ -237,7 +241,7 @@ async def hand_over(desk: Desk, birth_id: uuid.UUID, *, outage: bool = False) ->
             office=birth.office,
             office_name=office_name(birth.office, desk.config),
             deadline=keys.deadline,
-            record=await births.record_of(connection, birth.id, birth.submitted),
+            record=await revisions.record_of(connection, birth.id, birth.submitted),
             documents=await attachments.of_birth(connection, birth.id),
             payload=sealed.payload,
             signature=sealed.signature,

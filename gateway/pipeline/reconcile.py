@@ -17,6 +17,7 @@ from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, State
 from gateway.contract.ports import Outcome, RegistryStatus
 from gateway.errors import RegistryProtocolError
 from gateway.pipeline import operate
+from gateway.pipeline.likeness import begun_again
 from gateway.pipeline.settle import asked_for_data, settle
 from gateway.store import births, chores
 from gateway.store import reconcile as store
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from gateway.pipeline.context import Context
     from gateway.store.births import Birth
+    from gateway.store.database import Connection
 
 CHORE = "reconcile"
 AHEAD = 3  # revisions after ours that are looked for where a backup was restored
@@ -171,13 +173,16 @@ async def _apply(context: Context, known: Known, outcome: Outcome) -> bool:
     """Apply what the registry knows and we do not, as a poll would; True where that changed something."""
     if outcome.status is RegistryStatus.UNKNOWN:
         return False
-    async with context.database.transaction() as connection:
+
+    async def work(connection: Connection) -> bool:
         birth = await births.lock(connection, known.id)
         if not _may_learn(birth, outcome):
             return False
         before = birth.state
         await settle(context, connection, birth, outcome, actor="registry", step="reconcile")
         return birth.state is not before
+
+    return await begun_again(context.database, work)
 
 
 def _may_learn(birth: Birth, outcome: Outcome) -> bool:

@@ -9,6 +9,7 @@ from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import JUDGED, State, judged_state
 from gateway.contract.record import Event
 from gateway.contract.revision import leaves_of
+from gateway.errors import BirthBusyError
 from gateway.hl7.location import Location
 from gateway.pipeline.draft import places
 from gateway.pipeline.routing import route
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from gateway.store.database import Connection
 
 MESSAGE = "message"  # marks a stored finding that only a message can show, and only a later one takes back
+OFFICE = "office"  # marks an officer's question: it stands until something that came after it (pipeline.question)
 LIKENESS = "likeness"  # marks one about another birth (pipeline.likeness): no release waves it through, a decision does
 _OUT = frozenset({State.CANCELLED, State.MERGED})
 _DOUBTS = {"suspect": "DUP_SUSPECT", "conflict": "SIBLING_CONFLICT"}
@@ -75,7 +77,7 @@ def _found(context: Rules, birth: Birth, told: Draft | None) -> tuple[list[dict[
         adapter_findings=(*more, *_people(context, birth, values, known)),
     )
     stored = [f.as_dict() | ({"by": MESSAGE} if f in more else {}) for f in judgement.findings]
-    stored += [f for f in birth.findings if f.get("by") == LIKENESS]
+    stored += [f for f in birth.findings if f.get("by") in (LIKENESS, OFFICE)]
     codes = {f["code"] for f in stored}
     stored += [f for f in birth.findings if f.get("by") == MESSAGE and f["code"] not in codes and not _retold(f, told)]
     return stored, values
@@ -123,7 +125,10 @@ def state_of(findings: Sequence[Finding], accepted: frozenset[str]) -> State:
 
 
 async def go(context: Rules, connection: Connection, birth: Birth, state: State, why: Why) -> None:
-    """Move a birth, drop the work a newer decision made pointless, and add the next task."""
+    """Move a birth, drop the work a newer decision made pointless, and add the next task.
+
+    Raises BirthBusyError where it goes out and a birth that resembles it is being worked on: nothing was changed.
+    """
     await queue.drop(connection, birth.id, Kind.CHECK, Kind.SEAL, Kind.SUBMIT)
     if await births.move(connection, birth, state, why):
         context.metrics.moves.labels(state.value).inc()
@@ -153,14 +158,24 @@ async def doubt(connection: Connection, birth: Birth, *, reopening: uuid.UUID | 
 
 
 async def _free_others(context: Rules, connection: Connection, birth: Birth) -> None:
-    """Let go on what waited only because it resembled a birth that is out now."""
+    """Let go on what waited only because it resembled a birth that is out now. Raises BirthBusyError.
+
+    Two that resemble each other may go out at one moment: neither waits for the other.
+    """
     if not await likenesses.known(connection):
         return
-    for pair in await likenesses.of_birth(connection, birth.id):
-        if pair.waits:
-            other = await births.lock(connection, pair.other(birth.id))
-            why = Why("gateway", "likeness", "the birth it resembled is out", detail={"with": str(birth.id)})
-            await doubt_anew(context, connection, other, why)
+    others = [pair.other(birth.id) for pair in await likenesses.of_birth(connection, birth.id) if pair.waits]
+    if others and not await likenesses.lock_free(connection, *others):
+        raise BirthBusyError(await mothers_of(connection, birth))
+    for other in others:
+        why = Why("gateway", "likeness", "the birth it resembled is out", detail={"with": str(birth.id)})
+        await doubt_anew(context, connection, await births.read(connection, other), why)
+
+
+async def mothers_of(connection: Connection, birth: Birth) -> frozenset[bytes]:
+    """Return what a birth's mother is found by, as it is stored: whoever begins again locks her first of all."""
+    keys = await births.keys_as_stored(connection, birth)
+    return frozenset(key for key in (keys.mother_key, keys.mother_name_key) if key)
 
 
 async def _free_siblings(connection: Connection, birth: Birth) -> None:

@@ -18,6 +18,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from gateway.errors import (
+    BirthBusyError,
     DeliveryRefusedError,
     DeliveryUnavailableError,
     IllegalMoveError,
@@ -103,6 +104,7 @@ _PACES: dict[type[ProcotError], Pace] = {
     RegistryUnknownOutcomeError: Pace(0.5, 60),
     DeliveryUnavailableError: Pace(1, 300),
     StoreUnavailableError: Pace(0.5, 15),
+    BirthBusyError: Pace(0.2, 5),
     KeyMissingError: Pace(5, 60),
 }
 # Those whose cause heals for all tasks at once; no task of theirs is ever special.

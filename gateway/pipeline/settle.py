@@ -16,8 +16,8 @@ from gateway.contract.ports import ActKind, ActStatus, Certificate, Outcome, Reg
 from gateway.contract.registered import as_registered, differing
 from gateway.contract.revision import changed_paths, legal_changes
 from gateway.errors import RegistryProtocolError
-from gateway.pipeline.rejudge import go, keep_findings, keys_of, rejudge
-from gateway.store import acts, births, messages, queue, submissions
+from gateway.pipeline.rejudge import OFFICE, go, keep_findings, keys_of, rejudge
+from gateway.store import acts, births, messages, queue, revisions, submissions
 from gateway.store.births import Why
 from gateway.store.queue import Kind
 
@@ -231,14 +231,14 @@ async def take_over(
     )
     if current:
         changed = as_registered(birth.record, certificate.registered, paths)
-        await births.revise(connection, birth, changed, keys=keys_of(context, changed), changed=paths, why=said)
+        await revisions.revise(connection, birth, changed, keys=keys_of(context, changed), changed=paths, why=said)
     await births.note(connection, birth, said)
 
 
 async def _asked_with(connection: Connection, birth: Birth, revision: int) -> BirthRecord:
     """Return the record a certificate was asked for with; ours, where a restore lost that revision."""
     try:
-        return await births.record_of(connection, birth.id, revision)
+        return await revisions.record_of(connection, birth.id, revision)
     except LookupError:
         return birth.record
 
@@ -334,7 +334,8 @@ async def _ended(context: Context, connection: Connection, birth: Birth, outcome
     if code:
         finding = Finding(code, parameters={"reason": outcome.reason})
         kept = [f for f in birth.findings if f["code"] not in ("SUBMISSION_REFUSED", ASKED_FOR_DATA)]
-        await keep_findings(context, connection, birth, [*kept, finding.as_dict()])
+        asked = {"by": OFFICE} if code == ASKED_FOR_DATA and birth.way else {}
+        await keep_findings(context, connection, birth, [*kept, finding.as_dict() | asked])
     withdrawal = await acts.undecided(connection, birth.id)
     if state is State.CANCELLED and withdrawal is not None and withdrawal.kind is ActKind.WITHDRAW:
         await acts.set_status(connection, withdrawal, "granted")
@@ -349,7 +350,7 @@ async def _ended(context: Context, connection: Connection, birth: Birth, outcome
 
 
 async def _changed_since(connection: Connection, birth: Birth) -> bool:
-    submitted = await births.record_of(connection, birth.id, birth.submitted)
+    submitted = await revisions.record_of(connection, birth.id, birth.submitted)
     return bool(legal_changes(changed_paths(submitted, birth.record)))
 
 

@@ -1,4 +1,4 @@
-"""Births in the store: read one under lock, keep a revision, move it through the life cycle with an event row.
+"""The row of a birth: opened once, read under lock, moved through the life cycle with an event, its columns kept.
 
 Every write here happens in the caller's transaction, beside the task that caused it.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.contract.lifecycle import WAITS, State, check_move
 from gateway.contract.record import BirthRecord
 from gateway.errors import IllegalMoveError
+from gateway.store import events, revisions
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -149,16 +150,6 @@ def record_in(stored: dict[str, Any]) -> BirthRecord:
     return BirthRecord.model_validate(stored)
 
 
-async def record_of(connection: Connection, birth_id: uuid.UUID, revision: int) -> BirthRecord:
-    """Return the record as one revision had it. Raises LookupError."""
-    record = await connection.fetchval(
-        "SELECT record FROM revisions WHERE birth_id = $1 AND revision = $2", birth_id, revision
-    )
-    if record is None:
-        raise LookupError("no such revision")
-    return BirthRecord.model_validate(record)
-
-
 @dataclass(frozen=True, slots=True)
 class Keys:
     """What a birth is found by, derived from its record."""
@@ -227,8 +218,8 @@ async def open_birth(
         received_at,
         *name_key,
     )
-    await _keep_revision(connection, birth, changed=(), why=Why("hospital", "assign", message_id=message_id))
-    await _event(connection, birth, None, Why("hospital", "assign", "birth notice received", message_id))
+    await revisions.keep(connection, birth, changed=(), why=Why("hospital", "assign", message_id=message_id))
+    await events.write(connection, birth, None, Why("hospital", "assign", "birth notice received", message_id))
     return birth
 
 
@@ -244,41 +235,6 @@ async def _id_of(connection: Connection, message_id: int) -> uuid.UUID:
     if row is None:
         raise LookupError("no such message")
     return uuid.uuid5(_IDS, f"{row['facility']}\x1f{row['control_id']}\x1f{row['content_digest'].hex()}")
-
-
-async def revise(
-    connection: Connection, birth: Birth, record: BirthRecord, *, keys: Keys, changed: Sequence[str], why: Why
-) -> None:
-    """Keep a new revision of the record; the state is decided afterwards."""
-    birth.revision += 1
-    birth.record = record
-    name_key = [keys.mother_name_key] if keys.mother_name_key else []
-    named = ", mother_name_key = $7" if name_key else ""
-    await connection.execute(
-        f"""UPDATE births SET revision = $2, record = $3, mother_key = $4, born_at = $5, deadline = $6{named},
-                             updated_at = now() WHERE id = $1""",  # noqa: S608 - constant text
-        birth.id,
-        birth.revision,
-        record.model_dump(mode="json"),
-        keys.mother_key,
-        keys.born_at,
-        keys.deadline,
-        *name_key,
-    )
-    await _keep_revision(connection, birth, changed=changed, why=why)
-
-
-async def _keep_revision(connection: Connection, birth: Birth, *, changed: Sequence[str], why: Why) -> None:
-    await connection.execute(
-        """INSERT INTO revisions (birth_id, revision, message_id, actor, record, changed)
-           VALUES ($1, $2, $3, $4, $5, $6)""",
-        birth.id,
-        birth.revision,
-        why.message_id,
-        why.actor,
-        birth.record.model_dump(mode="json"),
-        list(changed),
-    )
 
 
 async def move(connection: Connection, birth: Birth, to: State, why: Why) -> bool:
@@ -312,48 +268,9 @@ async def move(connection: Connection, birth: Birth, to: State, why: Why) -> boo
     return True
 
 
-async def state_before(connection: Connection, birth: Birth, state: State) -> State:
-    """Return where a birth was before it last came to `state`."""
-    before: str | None = await connection.fetchval(
-        """SELECT from_state FROM events WHERE birth_id = $1 AND to_state = $2 AND from_state <> $2
-           ORDER BY id DESC LIMIT 1""",
-        birth.id,
-        state.value,
-    )
-    if before is None:
-        raise IllegalMoveError(f"nothing is known of birth {birth.id} before {state.value}")
-    return State(before)
-
-
-async def moved_by(connection: Connection, birth: Birth, state: State) -> str:
-    """Return who last moved a birth to `state`, "" where nobody did."""
-    actor: str | None = await connection.fetchval(
-        """SELECT actor FROM events WHERE birth_id = $1 AND to_state = $2 AND from_state <> $2
-           ORDER BY id DESC LIMIT 1""",
-        birth.id,
-        state.value,
-    )
-    return actor or ""
-
-
 async def note(connection: Connection, birth: Birth, why: Why) -> None:
     """Write an event that does not move the birth."""
-    await _event(connection, birth, birth.state, why)
-
-
-async def _event(connection: Connection, birth: Birth, before: State | None, why: Why) -> None:
-    await connection.execute(
-        """INSERT INTO events (birth_id, actor, step, from_state, to_state, reason, message_id, detail)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8)""",
-        birth.id,
-        why.actor,
-        why.step,
-        before.value if before else None,
-        birth.state.value,
-        why.reason,
-        why.message_id,
-        why.detail,
-    )
+    await events.write(connection, birth, birth.state, why)
 
 
 async def set_findings(
@@ -445,53 +362,3 @@ async def set_reference(connection: Connection, birth: Birth, reference: str) ->
     """Keep the registry's own number of the case."""
     birth.reference = reference
     await connection.execute("UPDATE births SET reference = $2 WHERE id = $1", birth.id, reference)
-
-
-async def twin_of(
-    connection: Connection, *, mother_key: bytes, born_at: dt.datetime, facility: str, medical_record: str
-) -> tuple[uuid.UUID, uuid.UUID | None] | None:
-    """Return (birth id, twin group) of another birth of this mother within 24 hours (domain F 1, 2).
-
-    Keeps others from asking for the same mother until the transaction ends: twins assigned at the same time would not
-    see each other, and each would begin a group of its own.
-    """
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", mother_key.hex())
-    row = await connection.fetchrow(
-        """SELECT id, twin_group FROM births
-           WHERE mother_key = $1 AND born_at BETWEEN $2::timestamptz - interval '24 hours' AND $2 + interval '24 hours'
-             AND NOT (facility = $3 AND medical_record = $4) AND state NOT IN ('CANCELLED', 'MERGED')
-           ORDER BY received_at LIMIT 1 FOR UPDATE""",
-        mother_key,
-        born_at,
-        facility,
-        medical_record,
-    )
-    return (row["id"], row["twin_group"]) if row else None
-
-
-async def set_twin_group(connection: Connection, birth_id: uuid.UUID, group: uuid.UUID) -> None:
-    """Put a birth into a twin group."""
-    await connection.execute("UPDATE births SET twin_group = $2 WHERE id = $1", birth_id, group)
-
-
-async def overdue_counts(connection: Connection) -> dict[str, int]:
-    """Return how many births wait too long, by who has the next move."""
-    rows = await connection.fetch(
-        """SELECT state, count(*) AS n FROM births
-           WHERE overdue_since IS NOT NULL AND wait_until IS NOT NULL GROUP BY state"""
-    )
-    counts: dict[str, int] = {}
-    for row in rows:
-        owner = WAITS[State(row["state"])].owner
-        counts[owner] = counts.get(owner, 0) + row["n"]
-    return counts
-
-
-async def newly_overdue(connection: Connection) -> list[asyncpg.Record]:
-    """Mark births whose wait has timed out and return id, facility and state of the new ones."""
-    return await connection.fetch(
-        """UPDATE births SET overdue_since = now() WHERE id IN (
-               SELECT id FROM births WHERE wait_until < now() AND overdue_since IS NULL
-               ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED)
-           RETURNING id, facility, state"""
-    )

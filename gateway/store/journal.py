@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import datetime as dt
+    import uuid
     from collections.abc import AsyncIterator, Iterable, Mapping
 
     import asyncpg
@@ -196,6 +197,12 @@ async def scopes(connection: Connection, births: Iterable[str]) -> dict[str, asy
         "SELECT id, facility, office, restricted FROM births WHERE id = ANY($1::uuid[])", list(births)
     )
     return {str(row["id"]): row for row in rows}
+
+
+async def senders(connection: Connection, digest: bytes, birth_id: uuid.UUID) -> set[str]:
+    """Return the facilities whose message of this digest was about a birth: a message's entry names no birth."""
+    rows = await connection.fetch("SELECT facility FROM messages WHERE birth_id = $1 AND digest = $2", birth_id, digest)
+    return {row["facility"] for row in rows}
 
 
 async def everything(connection: Connection, *, upto: int) -> AsyncIterator[Found | Signed]:

@@ -249,10 +249,10 @@ async def listed(database: Database, *, limit: int) -> list[dict[str, Any]]:
     return [{**row, "earlier": str(row["earlier"]), "later": str(row["later"])} for row in rows]
 
 
-async def lock_free(connection: Connection, birth_id: uuid.UUID) -> bool:
-    """Lock a birth's row if nobody has it; never waits, so that nobody can wait for us meanwhile."""
-    sql = "SELECT id FROM births WHERE id = $1 FOR UPDATE SKIP LOCKED"
-    return await connection.fetchval(sql, birth_id) is not None
+async def lock_free(connection: Connection, *birth_ids: uuid.UUID) -> bool:
+    """Lock births' rows if nobody has one of them; never waits, so that nobody can wait for us meanwhile."""
+    sql = "SELECT id FROM births WHERE id = ANY($1) ORDER BY id FOR UPDATE SKIP LOCKED"
+    return len(await connection.fetch(sql, birth_ids)) == len(set(birth_ids))
 
 
 def in_order(one: Birth, other: Birth) -> tuple[Birth, Birth]:

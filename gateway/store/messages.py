@@ -34,6 +34,19 @@ async def baby_of(connection: Connection, message_id: int) -> tuple[str, str]:
     return row["facility"], row["medical_record"]
 
 
+async def came_after_question(connection: Connection, message_id: int, birth_id: uuid.UUID) -> bool:
+    """Tell whether a message came after an office's last question about a birth (outcome `ask`)."""
+    return bool(
+        await connection.fetchval(
+            """SELECT received_at > (SELECT at FROM events WHERE birth_id = $2 AND step = 'outcome'
+                                       AND to_state = 'HOLD_DATA' AND from_state <> to_state ORDER BY id DESC LIMIT 1)
+               FROM messages WHERE id = $1""",
+            message_id,
+            birth_id,
+        )
+    )
+
+
 async def unassigned(connection: Connection, facility: str, *medical_records: str) -> list[Kept]:
     """Return the messages under some record numbers that wait to be assigned, in the order they were kept."""
     rows = await connection.fetch(

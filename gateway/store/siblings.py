@@ -1,4 +1,4 @@
-"""What is known of the other babies of one delivery."""
+"""The other babies of one delivery: find a twin, put it into the group, and what is known of the rest."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gateway.contract.lifecycle import State
 
 if TYPE_CHECKING:
+    import datetime as dt
     import uuid
 
     from gateway.store.births import Birth
@@ -15,6 +16,33 @@ if TYPE_CHECKING:
 
 _OUT = (State.CANCELLED.value, State.MERGED.value)
 _HELD = tuple(s.value for s in (State.RECEIVED, State.HOLD_DATA, State.HOLD_NAME, State.AWAIT_FORM, State.REVIEW))
+
+
+async def twin_of(
+    connection: Connection, *, mother_key: bytes, born_at: dt.datetime, facility: str, medical_record: str
+) -> tuple[uuid.UUID, uuid.UUID | None] | None:
+    """Return (birth id, twin group) of another birth of this mother within 24 hours (domain F 1, 2).
+
+    Keeps others from asking for the same mother until the transaction ends: twins assigned at the same time would not
+    see each other, and each would begin a group of its own.
+    """
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", mother_key.hex())
+    row = await connection.fetchrow(
+        """SELECT id, twin_group FROM births
+           WHERE mother_key = $1 AND born_at BETWEEN $2::timestamptz - interval '24 hours' AND $2 + interval '24 hours'
+             AND NOT (facility = $3 AND medical_record = $4) AND state NOT IN ('CANCELLED', 'MERGED')
+           ORDER BY received_at LIMIT 1 FOR UPDATE""",
+        mother_key,
+        born_at,
+        facility,
+        medical_record,
+    )
+    return (row["id"], row["twin_group"]) if row else None
+
+
+async def set_twin_group(connection: Connection, birth_id: uuid.UUID, group: uuid.UUID) -> None:
+    """Put a birth into a twin group."""
+    await connection.execute("UPDATE births SET twin_group = $2 WHERE id = $1", birth_id, group)
 
 
 @dataclass(frozen=True, slots=True)

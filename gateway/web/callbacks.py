@@ -12,6 +12,7 @@ from aiohttp import web
 
 from gateway.errors import RegistryProtocolError, RegistryUnavailableError, SignatureError
 from gateway.observe.logging import describe
+from gateway.pipeline.likeness import begun_again
 from gateway.pipeline.settle import settle
 from gateway.store import births
 from gateway.web.births import CONTEXT
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from gateway.contract.ports import Outcome
     from gateway.errors import ProcotError
     from gateway.pipeline.context import Context
+    from gateway.store.births import Birth
+    from gateway.store.database import Connection
 
 _log = structlog.get_logger()
 _BODY_BYTES = 1024 * 1024  # nobody is known yet who sends this
@@ -81,11 +84,15 @@ async def _apply(context: Context, outcome: Outcome) -> bool:
         birth_id = uuid.UUID(outcome.birth_id)
     except ValueError:
         return False
-    async with context.database.transaction() as connection:
-        try:
-            birth = await births.lock(connection, birth_id)
-        except LookupError:
-            return False
+
+    async def work(connection: Connection) -> Birth:
+        birth = await births.lock(connection, birth_id)
         await settle(context, connection, birth, outcome, actor="registry", step="callback")
+        return birth
+
+    try:
+        birth = await begun_again(context.database, work)
+    except LookupError:
+        return False
     _log.info("registry.callback", birth_id=outcome.birth_id, status=outcome.status.value, state=birth.state.value)
     return True

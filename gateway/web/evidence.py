@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
 
 KINDS = ("message", "sealed", "submitted", "issued", "delivered")
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_BIRTH = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _NO_RECEIPT = (
     "there is no receipt for this digest within the scope of this token. It is the SHA-256, in hex, of the message's "
     "exact bytes without MLLP framing, or of a sealed record or document; rejected messages (AR, CR) have none, "
-    "nor has what was kept before the journal began"
+    "nor has what was kept before the journal began; an officer of one office names a message's birth (`birth`)"
 )
 _NOT_SEALED = "it is kept, and under no checkpoint yet; ask again in a second or two"
 _NO_JOURNAL = "there is no journal yet; the operator brings the database to this version by `procot migrate`"
@@ -52,13 +54,16 @@ async def _receipt(request: web.Request, identity: Identity) -> web.StreamRespon
     if refusal := _off(request):
         return refusal
     try:
-        digest, kind = _asked(request)
+        digest, kind, birth_id = _asked(request)
     except ValueError as error:
         return problem(HTTPStatus.BAD_REQUEST, str(error), code="QUERY")
     async with request.app[DATABASE].connection() as connection:
         about = await store.about(connection, digest, facility=identity.facility)
         about = [e for e in about if kind in (None, json.loads(e.entry)["kind"])]
-        seen = await _in_scope(connection, identity, about)
+        if birth_id is None:
+            seen = await _in_scope(connection, identity, about)
+        else:
+            seen = await _about_birth(connection, identity, about, digest, birth_id)
         if seen:
             return web.json_response(await journal.receipt(connection, seen[0]))
         if await store.on_its_way(connection, digest, facility=identity.facility):
@@ -67,15 +72,34 @@ async def _receipt(request: web.Request, identity: Identity) -> web.StreamRespon
     return problem(HTTPStatus.NOT_FOUND, _NO_RECEIPT, code="NO_RECEIPT")
 
 
-def _asked(request: web.Request) -> tuple[bytes, str | None]:
-    """Return digest and kind that a receipt is asked for. Raises ValueError."""
-    kind = _query(request, "kind").get("kind")
+async def _about_birth(
+    connection: Connection, identity: Identity, found: Sequence[Found], digest: bytes, birth_id: uuid.UUID
+) -> list[Found]:
+    """Return the entries about one birth, of its messages too, where the token may read of that birth."""
+    birth = (await store.scopes(connection, [str(birth_id)])).get(str(birth_id))
+    if birth is None or not sees(identity, dict(birth)):
+        return []
+    senders = await store.senders(connection, digest, birth_id)
+    told = [(entry, json.loads(entry.entry)) for entry in found]
+    return [
+        entry
+        for entry, said in told
+        if said.get("birth") == str(birth_id) or (said["kind"] == "message" and entry.facility in senders)
+    ]
+
+
+def _asked(request: web.Request) -> tuple[bytes, str | None, uuid.UUID | None]:
+    """Return digest, kind and birth that a receipt is asked for. Raises ValueError."""
+    query = _query(request, "kind", "birth")
+    kind, birth = query.get("kind"), query.get("birth")
+    if birth is not None and not _BIRTH.fullmatch(birth):
+        raise ValueError("birth: the id of a birth, a UUID")
     if kind is not None and kind not in KINDS:
         raise ValueError(f"kind: one of {', '.join(KINDS)}")
     digest = request.match_info["digest"].lower()
     if not _SHA256.fullmatch(digest):
         raise ValueError("digest: a SHA-256 in hex, 64 digits")
-    return bytes.fromhex(digest), kind
+    return bytes.fromhex(digest), kind, uuid.UUID(birth) if birth else None
 
 
 async def _checkpoint(request: web.Request, _identity: Identity) -> web.StreamResponse:
@@ -130,7 +154,8 @@ def _page(request: web.Request, most: int) -> tuple[int, int]:
 async def _in_scope(connection: Connection, identity: Identity, found: Sequence[Found]) -> list[Found]:
     """Return the entries that a token may read: its facility's, its office's, and restricted cases where it has them.
 
-    A message's entry names no birth: an officer of one office cannot be told whose it is, and does not see it.
+    A message's entry names no birth: an officer of one office does not see it here, and says whose it is to get its
+    receipt (`birth`).
     """
     births: dict[int, Any] = {e.position: json.loads(e.entry).get("birth") for e in found}
     known = await store.scopes(connection, {birth for birth in births.values() if birth})

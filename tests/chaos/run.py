@@ -131,7 +131,6 @@ async def _calm(place: Town, hand: Hand, quiet_s: float) -> str:
         wire.delay_s = 0.0
         wire.cut()  # what is half-open would only be found out by time-outs
     place.hospital.kill(0.1)  # it may have been started to refuse
-    await asyncio.sleep(0.5)
     await place.all_up()
     await hand.behave()
     left = await until_quiet(place, within_s=quiet_s)

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import json
 import random
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,7 +16,11 @@ from tests.chaos.mutant import MUTANTS
 from tests.chaos.mutants import FOCUS
 from tests.chaos.proxy import Proxy
 from tests.chaos.record import RECORDED, faults_table, runs_table
+from tests.chaos.victims import Book, Program
 from tests.chaos.wire import RegistryWire
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KEY = "97bf6398-5f1f-5ff9-9447-112d5dd1094d:1"
 
@@ -81,6 +86,24 @@ def test_a_submission_sent_again_is_seen_unless_it_was_asked_about(
         wire(2, question.encode(), from_client=True)
     wire(3, _submission(), from_client=True)
     assert wire.unasked == unasked
+
+
+async def test_whoever_is_killed_is_ready_again_only_as_another_process(tmp_path: Path) -> None:
+    listens = (
+        "import json, os, sys, time; path = sys.argv[-1]; content = json.dumps({'pid': os.getpid()});"
+        " open(path + '.new', 'w').write(content); os.rename(path + '.new', path); time.sleep(600)"
+    )
+    program = Program("victim", [sys.executable, "-c", listens], tmp_path, Book())
+    program.start()
+    try:
+        await program.until_ready()
+        first = program.ready["pid"]
+        assert program.kill(0.0)
+        assert program.ready == {}
+        await program.until_ready()
+        assert program.ready["pid"] == program.pid != first
+    finally:
+        await program.end()
 
 
 def _submission() -> bytes:

@@ -106,9 +106,9 @@ class Program:
         self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.name}")
 
     async def until_ready(self, within_s: float = 60.0) -> None:
-        """Wait until it listens. Raises TimeoutError."""
+        """Wait until it lives and listens. Raises TimeoutError."""
         async with asyncio.timeout(within_s):
-            while not self._ready:  # noqa: ASYNC110 - a file of another process tells it
+            while not (self._ready and self.pid):  # noqa: ASYNC110 - a file of another process tells it
                 await asyncio.sleep(LOOK_S)
 
     def kill(self, rest_s: float, extra: list[str] | None = None) -> bool:
@@ -117,6 +117,7 @@ class Program:
             return False
         self._rest_s, self._extra = rest_s, list(extra or ())
         self._killed_at = time.monotonic()
+        self._ready = {}  # from here on: what the dead one wrote says nothing of the next
         os.kill(self.pid, signal.SIGKILL)
         return True
 
@@ -184,7 +185,7 @@ class Program:
         assert self._process is not None
         began = time.monotonic()
         while self._process.poll() is None:
-            if not self._ready:
+            if not self._ready and not self._killed_at:
                 with contextlib.suppress(OSError, ValueError):
                     self._ready = json.loads(self._ready_file.read_text(encoding="utf-8"))
                     self._book.started(self.name, time.monotonic() - began)

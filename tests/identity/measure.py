@@ -26,9 +26,9 @@ Made by `python -m tests.identity.measure --write`; edit that instead.
 
 The key of a birth is its facility and the baby's record number. One baby told under two numbers would have two
 certificates; twins taken for one baby would have one. So each birth is compared with the other births of its mother:
-when it is opened, and again when a message or a form changes what it is known by (never because of the baby's name,
-which is expected to change). Each message has its verdict, kept with it: *new, replay, amendment, twin, suspect* or
-*conflict*. The verdict on a pair, the rule, and every reason with its weight stand in the history of both births
+when it is opened, and again when a message, a form or a merge changes what it is known by (never because of the baby's
+name, which is expected to change). Each message has its verdict, kept with it: *new, replay, amendment, twin, suspect*
+or *conflict*. The verdict on a pair, the rule, and every reason with its weight stand in the history of both births
 (step `likeness`), in `procot births show` and in `GET /v1/births/{id}`.
 
 ```mermaid

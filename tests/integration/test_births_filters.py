@@ -207,6 +207,24 @@ async def test_the_command_line_lists_by_need_restricts_and_hands_over(database:
         assert len(await running.births()) == 2
 
 
+async def test_a_token_of_an_unknown_facility_is_refused_with_what_there_is(database: str, tmp_path: Path) -> None:
+    config = ("--config", str(_config(database, tmp_path)))
+    mistyped = f"{HOSPITAL}X"
+    made = await _run("tokens", "new", "--role", "facility", "--facility", mistyped, "--label", "ward", *config)
+    assert made.exit_code == 1
+    told = str(made.exception)
+    assert all(part in told for part in (repr(mistyped), repr(HOSPITAL), "procot facilities add")), told
+    assert "ward" not in (await _run("tokens", "list", *config)).output
+
+
+async def test_an_officer_without_an_office_is_told_that_the_token_only_reads(database: str, tmp_path: Path) -> None:
+    config = ("--config", str(_config(database, tmp_path)))
+    made = await _run("tokens", "new", "--role", "officer", "--label", "desk", *config)
+    assert (made.exit_code, len(made.stdout.split())) == (0, 1)
+    assert "only reads" in made.stderr
+    assert "configured: 3510" in made.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [

@@ -12,7 +12,7 @@ import pytest_asyncio
 from gateway.contract.lifecycle import State
 from gateway.contract.masked import Personal
 from gateway.errors import IllegalMoveError
-from gateway.store import births, outbound, submissions
+from gateway.store import births, events, outbound, overdue, revisions, siblings, submissions
 from gateway.store.births import Birth, Keys, Why
 from gateway.store.database import Database
 from gateway.store.submissions import Seal
@@ -109,7 +109,7 @@ async def test_a_revision_keeps_the_one_before(store: Database) -> None:
     async with store.transaction() as connection:
         locked = await births.lock(connection, birth.id)
         keys = Keys(None, None, None)
-        await births.revise(connection, locked, record, keys=keys, changed=["child.name"], why=OFFICER)
+        await revisions.revise(connection, locked, record, keys=keys, changed=["child.name"], why=OFFICER)
         assert await births.read(connection, birth.id) == locked
     rows = await store.fetch("SELECT * FROM revisions ORDER BY revision")
     assert [(r["revision"], r["actor"], r["changed"]) for r in rows] == [
@@ -175,11 +175,11 @@ async def test_the_state_before_is_found_in_the_events(store: Database) -> None:
     birth = await opened(store)
     async with store.transaction() as connection:
         with pytest.raises(IllegalMoveError, match="nothing is known"):
-            await births.state_before(connection, birth, State.DEAD_LETTER)
+            await events.state_before(connection, birth, State.DEAD_LETTER)
         await births.move(connection, birth, State.READY, OFFICER)
         await births.move(connection, birth, State.DEAD_LETTER, OFFICER)
         await births.note(connection, birth, OFFICER)
-        assert await births.state_before(connection, birth, State.DEAD_LETTER) is State.READY
+        assert await events.state_before(connection, birth, State.DEAD_LETTER) is State.READY
 
 
 async def test_what_is_set_is_read_back(store: Database) -> None:
@@ -199,7 +199,7 @@ async def test_a_sibling_is_another_birth_of_the_mother_within_a_day(store: Data
 
     async def ask(born: dt.datetime, *, mother: bytes = MOTHER, number: str = "TW2") -> object:
         async with store.transaction() as connection:
-            return await births.twin_of(
+            return await siblings.twin_of(
                 connection, mother_key=mother, born_at=born, facility=first.facility, medical_record=number
             )
 
@@ -211,7 +211,7 @@ async def test_a_sibling_is_another_birth_of_the_mother_within_a_day(store: Data
     assert await ask(BORN, number="TW1") is None
     group = uuid.uuid4()
     async with store.transaction() as connection:
-        await births.set_twin_group(connection, first.id, group)
+        await siblings.set_twin_group(connection, first.id, group)
     assert await ask(BORN) == (first.id, group)
     async with store.transaction() as connection:
         await births.move(connection, first, State.CANCELLED, OFFICER)
@@ -221,14 +221,14 @@ async def test_a_sibling_is_another_birth_of_the_mother_within_a_day(store: Data
 async def test_an_overdue_birth_is_told_once_and_counted_by_owner(store: Database) -> None:
     birth = await opened(store)
     async with store.transaction() as connection:
-        assert await births.newly_overdue(connection) == []
+        assert await overdue.newly_overdue(connection) == []
         await connection.execute("UPDATE births SET wait_until = now() - interval '1 second'")
     async with store.transaction() as connection:
-        assert [r["id"] for r in await births.newly_overdue(connection)] == [birth.id]
-        assert await births.newly_overdue(connection) == []
-        assert await births.overdue_counts(connection) == {"gateway": 1}
+        assert [r["id"] for r in await overdue.newly_overdue(connection)] == [birth.id]
+        assert await overdue.newly_overdue(connection) == []
+        assert await overdue.overdue_counts(connection) == {"gateway": 1}
         await births.move(connection, birth, State.REVIEW, OFFICER)
-        assert await births.overdue_counts(connection) == {}
+        assert await overdue.overdue_counts(connection) == {}
 
 
 async def test_the_first_seal_of_a_revision_stays(store: Database) -> None:

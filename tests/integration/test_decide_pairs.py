@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.contract.lifecycle import State
-from gateway.errors import IllegalMoveError
+from gateway.errors import BirthBusyError, IllegalMoveError, StoreUnavailableError
 from gateway.pipeline import decide_pair, operate
-from gateway.store import tokens
+from gateway.pipeline.rejudge import go
+from gateway.store import births, tokens
+from gateway.store.births import Why
+from gateway.store.queue import Kind
 from tests.contract.test_openapi import conforms
 from tests.simulators.command import configuration, procot
 from tests.simulators.facilities import CLINIC, HOSPITAL
-from tests.simulators.journey import Journey, journey, notice
+from tests.simulators.journey import HEAVIER, Journey, journey, notice
 from tests.simulators.people import persons_in
 from tests.simulators.system import control_id_of, system
 
@@ -90,6 +93,55 @@ async def test_a_third_birth_that_the_merged_one_resembled_goes_on_waiting(datab
         assert [await way.state(n) for n in (OLD, third)] == [State.READY, State.READY]
 
 
+async def test_a_third_birth_shows_at_once_when_a_merge_brings_the_mother(database: str, tmp_path: Path) -> None:
+    third = "00450888"
+    nik = "3510165203959001^^^DUKCAPIL^NI"
+    motherless = (("NK1|1|SITI AMINAH^^^^^^L|MTH", "NK1|1||OTH"), (f"~{nik}", ""), (f"{nik}~", ""))
+    async with journey(database, tmp_path) as way:
+        await way.tell(notice(control_id="FIRST", changes=motherless))
+        await way.tell(notice(record_number=third, same_mother=True, control_id="THIRD"))
+        another_day = (("20250311041500+0700|M", "20250305175200+0700|M"), *HEAVIER)
+        await way.tell(notice(record_number=NEW, same_mother=True, control_id="SECOND", changes=another_day))
+        while await way.database.fetch("SELECT FROM tasks WHERE kind = 'assign' AND due_at <= now()"):
+            await way.work(Kind.ASSIGN)
+        first, second = [(await way.birth(number)).id for number in (OLD, NEW)]
+        assert await way.count("likenesses") == 0
+        await decide_pair.merge(way.desk(), second, first)
+        assert [await way.state(n) for n in (OLD, NEW, third)] == [State.REVIEW, State.MERGED, State.REVIEW]
+
+
+async def test_a_merge_waits_for_whoever_works_on_a_birth_it_frees(way: Journey) -> None:
+    await way.tell(notice(record_number="00450888", same_mother=True, control_id="THIRD"))
+    await way.work()
+    first, second, third = [(await way.birth(number)).id for number in (OLD, NEW, "00450888")]
+    async with way.database.transaction() as connection:
+        await births.lock(connection, third)
+        with pytest.raises(StoreUnavailableError, match="nothing was changed, try again"):
+            await decide_pair.merge(way.desk(), second, first)
+        assert await way.state(NEW) is State.REVIEW
+    assert await decide_pair.merge(way.desk(), second, first) == first
+
+
+async def test_two_that_resemble_each_other_are_cancelled_at_one_moment(way: Journey) -> None:
+    ids = [(await way.birth(number)).id for number in (OLD, NEW)]
+    ends = await asyncio.gather(*(operate.cancel(way.desk(), i) for i in ids))
+    assert ends == [State.CANCELLED, State.CANCELLED]
+
+
+async def test_whoever_sends_a_birth_out_never_waits_for_one_that_resembles_it(way: Journey) -> None:
+    ids = [(await way.birth(number)).id for number in (OLD, NEW)]
+    why = Why("operator", "cancel")
+    async with way.database.transaction() as one, way.database.transaction() as other:
+        mine, theirs = await births.lock(one, ids[0]), await births.lock(other, ids[1])
+        for connection, birth in ((one, mine), (other, theirs)):
+            savepoint = connection.transaction()
+            await savepoint.start()
+            with pytest.raises(BirthBusyError) as busy:
+                await go(way.context, connection, birth, State.CANCELLED, why)
+            await savepoint.rollback()
+            assert busy.value.mothers  # whoever begins again locks her first of all
+
+
 async def test_a_united_birth_is_found_by_the_name_that_came_with_the_other(database: str, tmp_path: Path) -> None:
     async with journey(database, tmp_path) as way:
         await way.tell(notice(control_id="FIRST", changes=(("SITI AMINAH", ""),)))
@@ -112,6 +164,15 @@ async def test_a_split_lets_both_go_on(way: Journey, config: Path) -> None:
     assert refused.status == 1
     assert "resembles no other birth" in refused.err
     assert "decided: different" in (await procot("births", "pairs", "FIRST", "--config", config)).out
+
+
+@pytest.mark.parametrize("decision", [("merge", "SECOND", "FIRST"), ("split", "SECOND")])
+async def test_where_nobody_can_answer_the_command_names_yes_and_does_nothing(
+    way: Journey, config: Path, decision: tuple[str, ...]
+) -> None:
+    done = await procot("births", *decision, "--reason", "x", "--config", config, typed="")
+    assert (done.status, "say --yes to do it" in done.err) == (2, True)
+    assert await way.state(NEW) is State.REVIEW
 
 
 async def test_of_two_splits_at_once_one_decides(way: Journey) -> None:

@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 
 from gateway.contract.lifecycle import State
-from gateway.errors import IllegalMoveError, StoreUnavailableError
+from gateway.errors import BirthBusyError, IllegalMoveError, StoreUnavailableError
 from gateway.pipeline import assign, decide_pair, operate
-from gateway.pipeline.likeness import BirthBusyError, patiently
+from gateway.pipeline.likeness import patiently
 from gateway.store import likenesses, queue
 from gateway.store.likenesses import Sought
 from gateway.store.queue import Kind

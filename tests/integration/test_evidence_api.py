@@ -118,6 +118,41 @@ async def test_what_lies_outside_of_a_tokens_scope_has_no_receipt_and_no_text(
         await get(running, record, 404, token=running.operator, route=RECEIPT)
 
 
+async def test_the_office_of_a_birth_gets_the_receipts_of_its_messages_by_naming_it_and_no_other_office_does(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with journalled(database, tmp_path, monkeypatch) as running:
+        store_ = running.gateway.context.database
+        _, near = await tokens.new(store_, label="o", role="officer", office="3510")
+        _, far = await tokens.new(store_, label="o", role="officer", office="9999")
+        _, every = await tokens.new(store_, label="o", role="officer", office="all")
+        ward, strangers = running.facility[HOSPITAL], await running.new_token("facility", "RS LAIN")
+        birth = (await running.until(control_id_of(sample("01")), "DELIVERED"))["id"]
+        path, another = f"/v1/receipts/{digest(sample('01'))}", "97bf6398-5f1f-5ff9-9447-112d5dd1094d"
+        for token, named, status in (
+            (near, birth, 200),
+            (near, birth.upper(), 200),
+            (near, another, 404),
+            (every, birth, 200),
+            (ward, birth, 200),
+            (far, birth, 404),
+            (strangers, birth, 404),
+            (near, "1", 400),
+        ):
+            told = await get(running, path, status, token=token, route=RECEIPT, birth=named)
+            if status == 200:
+                assert json.loads(told["entry"])["sha256"] == digest(sample("01"))
+        await get(running, path, 404, token=near, route=RECEIPT, birth=birth, kind="sealed")
+        row = await store_.fetchrow("SELECT sha256 FROM seals")
+        assert row is not None
+        record = await get(running, f"/v1/receipts/{row['sha256']}", 200, token=near, route=RECEIPT, birth=birth)
+        assert json.loads(record["entry"])["birth"] == birth
+        await store_.fetch("UPDATE births SET restricted = 'vip'")
+        await get(running, path, 404, token=near, route=RECEIPT, birth=birth)
+        _, trusted = await tokens.new(store_, label="o", role="officer", office="3510", restricted=True)
+        await get(running, path, 200, token=trusted, route=RECEIPT, birth=birth)
+
+
 async def test_the_journal_is_read_in_pages_that_lead_to_the_root(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

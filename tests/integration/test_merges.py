@@ -289,6 +289,18 @@ async def test_a_merge_of_several_groups_merges_each(way: Journey) -> None:
     assert await aliases(way) == {"A1": "A2", "B1": "B2"}
 
 
+async def test_two_suspected_births_become_one_under_a_third_number_by_one_message(way: Journey) -> None:
+    await way.tell(notice())
+    await way.tell(notice(record_number=NEW))
+    await assigned(way)
+    assert (await way.state(OLD), await way.state(NEW)) == (State.REVIEW, State.REVIEW)
+    groups = (f"MRG|{OLD}^^^RSCEMPAKA^MR", pid(OTHER), f"MRG|{NEW}^^^RSCEMPAKA^MR")
+    await way.tell(message("A40", pid(OTHER), *groups))
+    await assigned(way)
+    assert (await way.state(OTHER), await way.state(NEW)) == (State.READY, State.MERGED)
+    assert await aliases(way) == {OLD: OTHER, NEW: OTHER}
+
+
 @pytest.mark.parametrize(
     "different",
     [

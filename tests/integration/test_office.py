@@ -18,7 +18,7 @@ from gateway.contract.lifecycle import State
 from gateway.contract.ports import ElementVerdict, ParentCheck, RegistryStatus
 from gateway.contract.revision import leaves_of
 from gateway.errors import IllegalMoveError, LeaseLostError, RegistryProtocolError
-from gateway.pipeline import officer, operate
+from gateway.pipeline import clocks, officer, operate
 from gateway.pipeline.officer import Decision, Issue, IssueRefusedError, OutcomeOutOfPlaceError, Reason, Word
 from gateway.store.leases import Wanted
 from tests.simulators.journey import HEAVIER, RENAMED, journey, notice
@@ -399,7 +399,7 @@ async def test_a_change_while_the_office_has_the_record_waits_for_its_outcome(da
         await way.hurry()
         await way.work()
         birth = await way.birth()
-        assert (birth.revision, birth.state) == (2, State.AWAIT_OFFICE)
+        assert (birth.revision, birth.state) == (2, State.HOLD_DATA)  # it had come before the question: no answer to it
 
 
 async def test_a_change_before_the_office_took_it_is_a_new_revision_to_take(database: str, tmp_path: Path) -> None:
@@ -461,6 +461,53 @@ async def test_a_birth_that_waits_for_an_office_stays_there_when_births_are_subm
         await way.work()
         assert way.registry.submissions == []
         assert await way.state() is State.AWAIT_OFFICE
+
+
+async def test_what_had_come_before_a_question_does_not_answer_it(database: str, tmp_path: Path) -> None:
+    async with journey(database, tmp_path) as way:
+        at_office(way)
+        await waiting(way)
+        (item,) = await take(way)
+        await way.tell(notice("A08", sent="20250312093000+0700", changes=RENAMED))
+        await way.work()
+        await say(way, item, Decision.ASK, reason=Reason.NIK_IBU)
+        await way.hurry()
+        await way.work()
+        birth = await way.birth()
+        assert (birth.state, birth.revision) == (State.HOLD_DATA, 2)
+        assert [f["code"] for f in birth.findings] == ["REGISTRY_REFUSED"]
+        await way.tell(notice("A08", sent="20250312093000+0700", changes=RENAMED))  # said again, now that it was asked
+        await way.work()
+        assert await way.state() is State.AWAIT_OFFICE
+        (again,) = await take(way)
+        assert {c["path"] for c in again["diff"]["changes"]} == {"child.name", "child.name_as_sent"}
+
+
+async def test_a_question_stands_where_the_hospital_has_nothing_new_to_say(database: str, tmp_path: Path) -> None:
+    async with journey(database, tmp_path) as way:
+        at_office(way)
+        await waiting(way)
+        (item,) = await take(way)
+        await say(way, item, Decision.ASK, reason=Reason.NAME)
+        await way.tell(notice("A08", sent="20250312093000+0700"))
+        await way.work()
+        assert await way.state() is State.HOLD_DATA
+        await way.tell(notice("A08", sent="20250313093000+0700", changes=RENAMED))
+        await way.work()
+        assert await way.state() is State.AWAIT_OFFICE
+
+
+async def test_the_end_of_the_term_answers_no_question(database: str, tmp_path: Path) -> None:
+    async with journey(database, tmp_path) as way:
+        at_office(way)
+        await waiting(way)
+        (item,) = await take(way)
+        await say(way, item, Decision.ASK, reason=Reason.NAME)
+        at = dt.datetime(2025, 6, 1, tzinfo=dt.UTC)
+        way.context = replace(way.context, clock=lambda: at)
+        await clocks.escalate(way.context)
+        assert await way.state() is State.HOLD_DATA
+        assert "REGISTRY_REFUSED" in [f["code"] for f in (await way.birth()).findings]
 
 
 async def test_a_leased_birth_may_be_cancelled_by_nobody_here(database: str, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from gateway.app import RUN_FILE
+from gateway.mllp.framing import frame
 from gateway.observe.logging import configure
 from gateway.store import quarantine as store
 from gateway.store.inbox import Quarantined
@@ -84,6 +85,16 @@ async def test_show_tells_the_reason_then_and_the_verdict_now_without_the_bytes(
         assert not persons_in(shown)
         (item,) = lines(await command(running, tmp_path, "show", number, "--json"))
         assert item["now"]["result"] == "AA"
+
+
+async def test_show_says_that_a_used_control_id_stays_used(database: str, tmp_path: Path) -> None:
+    async with refused(database, tmp_path) as (running, _):
+        await running.send_raw(frame(sample("04")))
+        await running.send_raw(frame(sample("04").replace(b"SITI", b"RINI")))
+        newest = (await items(running, tmp_path))[0]
+        assert newest["reason"] == "CONTROL_ID_REUSED"
+        shown = (await command(running, tmp_path, "show", newest["id"])).stdout
+        assert "AA by its content; under the used control id a replay gets AE 205" in shown
 
 
 async def test_the_bytes_are_shown_only_when_asked_for_and_as_they_came(database: str, tmp_path: Path) -> None:

@@ -24,3 +24,26 @@ def test_a_needed_key_says_so() -> None:
 def test_a_lease_that_ends_before_a_request_does_stops_the_start() -> None:
     with pytest.raises(ConfigError, match=r"lease_s must be longer than registry\.timeout_s"):
         parse({"gateway": {"lease_s": 20}, "registry": {"timeout_s": 20}}, where="test")
+
+
+@pytest.mark.parametrize(
+    ("blocks", "named"),
+    [
+        ({"facility": [{"code": "RSUD X", "region": "BWI"}]}, "facility RSUD X: region = 'BWI': "),
+        ({"facility": [{"code": "RSUD X", "region": "3510", "typo": 1}]}, "facility RSUD X: typo: unknown key"),
+        (
+            {"facility": [{"code": "RSUD X", "region": "3510", "policy": {"typo": 1}}]},
+            "facility RSUD X: policy: 'typo'",
+        ),
+        ({"facility": [{"code": "RSUD X"}]}, "facility RSUD X: region: "),
+        ({"facility": [{"region": "3510"}]}, "facility.0.code: "),
+        ({"facility": [{"code": "", "region": "3510"}]}, "facility.0.code = '': "),
+        ({"office": [{"code": "3578", "way": "fax"}]}, "office 3578: way = 'fax': "),
+        ({"office": "3578"}, "office = '3578': "),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_wrong_in_one_of_several_blocks_is_named_by_its_code(blocks: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError) as wrong:
+        parse(blocks, where="test")
+    assert named in str(wrong.value)

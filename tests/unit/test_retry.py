@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import (
+    BirthBusyError,
     ConfigError,
     DeliveryRefusedError,
     DeliveryUnavailableError,
@@ -42,6 +43,7 @@ PASSING = [
     (RegistryUnknownOutcomeError("x"), 0.5, 60),
     (DeliveryUnavailableError("x"), 1, 300),
     (StoreUnavailableError("x"), 0.5, 15),
+    (BirthBusyError(), 0.2, 5),
     (KeyMissingError("x"), 5, 60),
 ]
 
@@ -63,7 +65,9 @@ def test_what_passes_is_tried_again_with_a_growing_capped_delay_of_full_jitter(
         assert min(delays) < ceiling / 4 < ceiling * 3 / 4 < max(delays)
 
 
-@pytest.mark.parametrize("error", [StoreUnavailableError("x"), KeyMissingError("x")], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize(
+    "error", [StoreUnavailableError("x"), BirthBusyError(), KeyMissingError("x")], ids=lambda e: type(e).__name__
+)
 def test_what_stops_everybody_at_once_is_never_a_single_births_fault(error: ProcotError) -> None:
     assert after(error, 10_000) > 0
 

@@ -1,0 +1,55 @@
+"""The events of a birth: write one, and what they say of its past: where it was before, who moved it.
+
+A move's own event is written by `births.move`, in one statement with the move.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.contract.lifecycle import State
+from gateway.errors import IllegalMoveError
+
+if TYPE_CHECKING:
+    from gateway.store.births import Birth, Why
+    from gateway.store.database import Connection
+
+
+async def write(connection: Connection, birth: Birth, before: State | None, why: Why) -> None:
+    """Write an event of a birth that is in its state now and was in `before`, None where there was no birth yet."""
+    await connection.execute(
+        """INSERT INTO events (birth_id, actor, step, from_state, to_state, reason, message_id, detail)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8)""",
+        birth.id,
+        why.actor,
+        why.step,
+        before.value if before else None,
+        birth.state.value,
+        why.reason,
+        why.message_id,
+        why.detail,
+    )
+
+
+async def state_before(connection: Connection, birth: Birth, state: State) -> State:
+    """Return where a birth was before it last came to `state`."""
+    before: str | None = await connection.fetchval(
+        """SELECT from_state FROM events WHERE birth_id = $1 AND to_state = $2 AND from_state <> $2
+           ORDER BY id DESC LIMIT 1""",
+        birth.id,
+        state.value,
+    )
+    if before is None:
+        raise IllegalMoveError(f"nothing is known of birth {birth.id} before {state.value}")
+    return State(before)
+
+
+async def moved_by(connection: Connection, birth: Birth, state: State) -> str:
+    """Return who last moved a birth to `state`, "" where nobody did."""
+    actor: str | None = await connection.fetchval(
+        """SELECT actor FROM events WHERE birth_id = $1 AND to_state = $2 AND from_state <> $2
+           ORDER BY id DESC LIMIT 1""",
+        birth.id,
+        state.value,
+    )
+    return actor or ""
