@@ -21,7 +21,7 @@ def check_card(text: str, *, today: dt.date) -> str:
     if len(digits) != LENGTH:
         return "LENGTH"
     day, month, year = int(digits[6:8]), int(digits[8:10]), int(digits[10:12])
-    if _is_past(day - _WOMEN, month, year, today):
+    if day > _WOMEN and _is_past(day - _WOMEN, month, year, today):
         return "IS_NIK"
     return "" if _is_past(day, month, year, today) and digits[12:] != "0000" else "FORMAT"
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.verify.nik import age_on, birth_date_of
+from gateway.verify.nik import is_younger
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping
 
 _WITNESS_AGE = 21
-_WITNESSES = 2
+
+
+class _Person(NamedTuple):
+    """Where a record has a person's name, NIK and citizenship."""
+
+    name: str
+    nik: str
+    citizenship: str
+
+
+_REPORTER = _Person("reporter.name", "reporter.nik", "reporter.citizenship")
+_WITNESS_1 = _Person("witnesses.0.name", "witnesses.0.nik", "witnesses.0.citizenship")
+_WITNESS_2 = _Person("witnesses.1.name", "witnesses.1.nik", "witnesses.1.citizenship")
 
 
 def missing_items(values: Mapping[str, Any], *, today: dt.date) -> list[tuple[str, str]]:
@@ -19,33 +31,40 @@ def missing_items(values: Mapping[str, Any], *, today: dt.date) -> list[tuple[st
 
     Proof of marriage is asked only where a father is named.
     """
-    missing = []
-    if not _is_identified(values, "reporter"):
+    missing: list[tuple[str, str]] = []
+    if not _is_identified(values, _REPORTER):
         missing.append(("pelapor", "reporter"))
     if not _are_witnesses(values, today):
         missing.append(("dua saksi", "two witnesses"))
-    if any(values.get(f"father.{field}") for field in ("name", "nik", "travel_document")) and not _is_proof(values):
+    father = values.get("father.name") or values.get("father.nik") or values.get("father.travel_document")
+    if father and not _is_proof(values):
         missing.append(("bukti nikah", "marriage proof"))
     return missing
 
 
-def _is_identified(values: Mapping[str, Any], person: str) -> bool:
+def _is_identified(values: Mapping[str, Any], person: _Person) -> bool:
     """Tell whether a name and a NIK are there; of a foreigner, who has none, the name must do."""
-    if not values.get(f"{person}.name"):
+    if not values.get(person.name):
         return False
-    return bool(values.get(f"{person}.nik")) or values.get(f"{person}.citizenship") == "WNA"
+    return bool(values.get(person.nik)) or values.get(person.citizenship) == "WNA"
 
 
 def _are_witnesses(values: Mapping[str, Any], today: dt.date) -> bool:
     """Tell whether there are two identified people: not the same, no parent, of age as far as the NIK tells."""
-    people = [w for w in ("witnesses.0", "witnesses.1") if _is_identified(values, w)]
-    numbers = [number for w in people if (number := values.get(f"{w}.nik"))]
-    parents = {values.get("mother.nik"), values.get("father.nik")}
-    if len(people) < _WITNESSES or len(set(numbers)) < len(numbers) or parents & set(numbers):
+    if not (_is_identified(values, _WITNESS_1) and _is_identified(values, _WITNESS_2)):
         return False
-    # Of two possible centuries the later one: a child must not pass as one of a hundred.
-    births = [birth_date_of(n, today=today, youngest=0, oldest=100) for n in numbers]
-    return all(born is None or age_on(born, today) >= _WITNESS_AGE for born in births)
+    first, second = values.get(_WITNESS_1.nik), values.get(_WITNESS_2.nik)
+    if first and first == second:
+        return False
+    return _is_fit(first, values, today) and _is_fit(second, values, today)
+
+
+def _is_fit(number: str | None, values: Mapping[str, Any], today: dt.date) -> bool:
+    if not number:
+        return True
+    if number in (values.get("mother.nik"), values.get("father.nik")):
+        return False
+    return not is_younger(number, _WITNESS_AGE, today=today)
 
 
 def _is_proof(values: Mapping[str, Any]) -> bool:

@@ -40,16 +40,21 @@ def check_name(name: str, *, as_sent: str = "", parents: Iterable[str] = ()) -> 
 
     A placeholder or an unreadable name is that alone: what else is wrong with it will go with it.
     """
-    name = normalise_name(name)
-    if not any(c.isalpha() for c in name):
-        return ["UNREADABLE"] if REPLACEMENT in name else ["MISSING"]
-    if not (name.isascii() and as_sent.isascii()) and _is_unreadable(f"{name} {as_sent}"):
+    plain = _PLAIN.fullmatch(name) is not None  # so are most, and then in normal form
+    if not plain:
+        name = normalise_name(name)
+        if not any(c.isalpha() for c in name):
+            return ["UNREADABLE"] if REPLACEMENT in name else ["MISSING"]
+    if _is_unreadable(name) or _is_unreadable(as_sent):
         return ["UNREADABLE"]
     if is_placeholder(name):
         return ["PLACEHOLDER"]
-    if name in {normalise_name(parent) for parent in parents}:
-        return ["SAME_AS_PARENT"]
-    return [] if _is_usual(name) else [code for code, broken in _rules(name) if broken]
+    for parent in parents:
+        if normalise_name(parent) == name:
+            return ["SAME_AS_PARENT"]
+    if plain and len(name) <= MAX_LENGTH and _ODD.isdisjoint(name.split()):
+        return []  # words of Latin letters, none a title or an abbreviation: no rule below is theirs
+    return [code for code, broken in _rules(name) if broken]
 
 
 def spellings(name: str) -> tuple[str, ...]:
@@ -69,12 +74,7 @@ def spellings(name: str) -> tuple[str, ...]:
 
 
 def _is_unreadable(text: str) -> bool:
-    return REPLACEMENT in text or _MOJIBAKE.search(text) is not None
-
-
-def _is_usual(name: str) -> bool:
-    """Words of Latin letters, none a title or an abbreviation: most names, and none of the rules below is theirs."""
-    return _PLAIN.fullmatch(name) is not None and _ODD.isdisjoint(name.split()) and len(name) <= MAX_LENGTH
+    return not text.isascii() and (REPLACEMENT in text or _MOJIBAKE.search(text) is not None)
 
 
 def _rules(name: str) -> list[tuple[str, bool]]:

@@ -9,20 +9,18 @@ from __future__ import annotations
 import datetime as dt
 import re
 from functools import cache
-from typing import TYPE_CHECKING
 
 from gateway.contract.record import Sex
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LENGTH = 16
 _WOMEN = 40  # added to the day of birth
 _LAST_DAY = 31
 _LONGEST_LIFE = 110
 _NOISE = re.compile(r"[\s.]+")
+_MALE, _FEMALE = Sex.MALE, Sex.FEMALE
 _RISING = "01234567890123456789012345"
 _ROWS = [_RISING[start : start + LENGTH] for start in range(10)]
+# All the same digit, or keys in a row: typed to get past a form.
 _FILLERS = frozenset([*_ROWS, *(row[::-1] for row in _ROWS), *(digit * LENGTH for digit in "0123456789")])
 
 
@@ -35,14 +33,14 @@ def check_nik(text: str, *, sex: Sex | None, born_on: dt.date | None, today: dt.
     problems = _shape(digits)
     if problems:
         return problems
-    if not _known(digits[:6]):
+    if digits[:6] not in _districts():  # retired and new ones may be missing in the list, so that it is a warning only
         problems.append("REGION_UNKNOWN")
     if digits[12:] == "0000":
         problems.append("FORMAT")
-    dates = list(_dates(digits, today))
+    dates = _dates(digits, today)
     if not dates:
         problems.append("DATE")
-    decoded = sex_of(digits)
+    decoded = _sex_by(int(digits[6:8]))
     if sex and decoded and decoded is not sex:
         problems.append("SEX_MISMATCH")
     if born_on and dates and born_on not in dates:
@@ -58,12 +56,7 @@ def clean_nik(text: str) -> str:
 def sex_of(text: str) -> Sex | None:
     """Return the sex a NIK tells by its day of birth, None where the day is none."""
     digits = clean_nik(text)
-    if _shape(digits):
-        return None
-    day = int(digits[6:8])
-    if 1 <= day <= _LAST_DAY:
-        return Sex.MALE
-    return Sex.FEMALE if _WOMEN < day <= _WOMEN + _LAST_DAY else None
+    return None if _shape(digits) else _sex_by(int(digits[6:8]))
 
 
 def birth_date_of(text: str, *, today: dt.date, youngest: int = 10, oldest: int = 75) -> dt.date | None:
@@ -71,9 +64,25 @@ def birth_date_of(text: str, *, today: dt.date, youngest: int = 10, oldest: int 
     digits = clean_nik(text)
     if _shape(digits):
         return None
-    dates = sorted(_dates(digits, today), reverse=True)
-    likely = [d for d in dates if youngest <= age_on(d, today) <= oldest]
-    return next(iter(likely or dates), None)
+    dates = _dates(digits, today)
+    for date in dates:
+        if youngest <= age_on(date, today) <= oldest:
+            return date
+    return dates[0] if dates else None
+
+
+def is_younger(text: str, years: int, *, today: dt.date) -> bool:
+    """Tell whether a NIK is of somebody below this age (under 100): no child passes as one of a hundred.
+
+    Of two centuries the later counts; a number without a NIK's shape or date is nobody's.
+    """
+    digits = clean_nik(text)
+    if _shape(digits):
+        return False
+    if (today.year - int(digits[10:12])) % 100 > years:  # too old in whatever century
+        return False
+    dates = _dates(digits, today)
+    return bool(dates) and age_on(dates[0], today) < years
 
 
 def age_on(born_on: dt.date, day: dt.date) -> int:
@@ -84,32 +93,32 @@ def age_on(born_on: dt.date, day: dt.date) -> int:
 def _shape(digits: str) -> list[str]:
     numeric = digits.isascii() and digits.isdigit()
     if numeric and len(digits) == LENGTH:
-        return ["FORMAT"] if _is_filler(digits) else []
+        return ["FORMAT"] if digits in _FILLERS else []
     return ["LENGTH"] * (len(digits) != LENGTH) + ["FORMAT"] * (not numeric)
 
 
-def _is_filler(digits: str) -> bool:
-    """All the same digit, or keys in a row: typed to get past a form."""
-    return digits in _FILLERS
+def _sex_by(day: int) -> Sex | None:
+    if 1 <= day <= _LAST_DAY:
+        return _MALE
+    return _FEMALE if _WOMEN < day <= _WOMEN + _LAST_DAY else None
 
 
-def _dates(digits: str, today: dt.date) -> Iterator[dt.date]:
-    """Yield the real days DDMMYY can mean: in a century that is past and not beyond a life (29-02 needs this)."""
+def _dates(digits: str, today: dt.date) -> list[dt.date]:
+    """Return the real days DDMMYY can mean, the later first: past, not beyond a life (29-02 needs both centuries)."""
     day, month, year = int(digits[6:8]), int(digits[8:10]), int(digits[10:12])
-    day -= _WOMEN if day > _WOMEN else 0
+    if day > _WOMEN:
+        day -= _WOMEN
+    found: list[dt.date] = []
     for century in (2000, 1900):
-        if today.year - _LONGEST_LIFE - 1 <= century + year <= today.year:
+        years = today.year - century - year  # the age, or one more
+        if 0 <= years <= _LONGEST_LIFE + 1:
             try:
-                found = dt.date(century + year, month, day)
+                date = dt.date(century + year, month, day)
             except ValueError:
                 continue
-            if found <= today and age_on(found, today) <= _LONGEST_LIFE:
-                yield found
-
-
-def _known(prefix: str) -> bool:
-    """Tell whether the list has the district; retired and new ones may be missing, so that it is a warning only."""
-    return prefix in _districts()
+            if 0 < years <= _LONGEST_LIFE or (date <= today and age_on(date, today) <= _LONGEST_LIFE):
+                found.append(date)
+    return found
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.contract.finding import Finding
 from gateway.hl7.location import Location
-from gateway.verify.nik import age_on, birth_date_of, check_nik, clean_nik
+from gateway.verify.nik import check_nik, clean_nik, is_younger
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -61,9 +61,8 @@ def _witnesses(values: Mapping[str, Any], today: dt.date) -> Iterator[tuple[str,
 
 
 def is_minor(number: str, today: dt.date) -> bool:
-    """Tell whether a NIK is of somebody under 21: of two centuries the later, no child passes as one of a hundred."""
-    born = birth_date_of(number, today=today, youngest=0, oldest=100)
-    return born is not None and age_on(born, today) < WITNESS_AGE
+    """Tell whether a NIK is of somebody under 21."""
+    return is_younger(number, WITNESS_AGE, today=today)
 
 
 def number_of(values: Mapping[str, Any], person: str) -> str:

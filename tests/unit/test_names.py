@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.contract import naming
+from gateway.contract.masked import Personal
 from gateway.contract.naming import is_placeholder, normalise_name
 from gateway.verify.names import check_name
 
@@ -14,6 +16,13 @@ from gateway.verify.names import check_name
     "name",
     [
         "BY NY SITI ROHMAH",
+        "BBLR NY SITI",
+        "BBLR SITI AMINAH",
+        "GEMELI SATU NY. SITI",
+        "PUTRA NY SITI",
+        "NEWBORN SITI",
+        "BLM ADA NAMA",
+        "TIDAK ADA NAMA",
         "By. Ny. Siti",
         "BY.NY.SITI",
         "BYNY SITI",
@@ -53,6 +62,7 @@ def test_placeholders(name: str) -> None:
         "ANAK AGUNG GEDE RAKA",
         "AN NISA RAHMA",
         "ANNISA OFELIA",
+        "NYOMAN SUKARSA",
         "ANAK AGUNG ISTRI MIRAH",
         "BABY MARGARETHA",
         "BAYU NYOMAN PUTRA",
@@ -113,6 +123,10 @@ def test_mojibake_is_looked_for_in_what_was_sent() -> None:
     assert check_name("JOÃΜO MARIA", as_sent="JoÃµo Maria") == ["UNREADABLE"]
 
 
+def test_mojibake_is_found_behind_a_mask_too() -> None:
+    assert check_name("JOÃΜO MARIA", as_sent=Personal("JoÃµo Maria")) == ["UNREADABLE"]
+
+
 def test_normal_form() -> None:
     assert normalise_name("  ahmad\t rizki\n ") == "AHMAD RIZKI"
     assert normalise_name("zoe\u0308") == "ZOË"
@@ -129,3 +143,42 @@ def test_any_text_gets_a_verdict_and_a_normal_form(text: str) -> None:
 def test_plain_capital_words_break_at_most_the_word_lists(words: list[str]) -> None:
     found = check_name(" ".join(words))
     assert set(found) <= {"PLACEHOLDER", "TITLE", "ABBREV"}
+
+
+# Whole and broken pieces of what the placeholder patterns look for, glued in any way.
+PIECES = (
+    *("BY", "BAYI", "BBL", "NEONATUS", "NEONATE", "BABY", "INFANT", "NEWBORN", "BB", "ANAK", "AN", "OF", "BOY", "GIRL"),
+    *("MALE", "FEMALE", "NY", "NYONYA", "NN", "NONA", "TN", "TUAN", "IBU", "SDR", "SDRI", "SAUDARI", "TWIN", "KEMBAR"),
+    *(
+        "BELUM",
+        "BERNAMA",
+        "ADA",
+        "DIBERI",
+        "PUNYA",
+        "TANPA",
+        "NO",
+        "NAMA",
+        "NAME",
+        "X",
+        "A",
+        "II",
+        "2",
+        "SITI",
+        "PUTRA",
+    ),
+)
+
+
+@given(
+    pieces=st.lists(st.sampled_from([piece + end for piece in PIECES for end in ("", " ", "  ")]), max_size=6),
+    small=st.booleans(),
+)
+def test_the_quick_look_at_words_never_misses_a_placeholder(pieces: list[str], *, small: bool) -> None:
+    name = "".join(pieces)
+    slow = naming._PLACEHOLDERS.search(normalise_name(name)) is not None
+    assert is_placeholder(name.lower() if small else name) is slow
+
+
+@pytest.mark.parametrize("name", ["AHMAD\tBY NY SITI", "SITI, BAYI", "O'BY", "ÉMILE BAYI NY X", "BY_NY SITI X"])
+def test_names_that_are_not_words_alone_are_looked_at_in_full(name: str) -> None:
+    assert is_placeholder(name)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.contract.record import Sex
-from gateway.verify.nik import age_on, birth_date_of, check_nik, sex_of
+from gateway.verify.nik import age_on, birth_date_of, check_nik, is_younger, sex_of
 
 TODAY = dt.date(2025, 3, 20)
 MOTHER = "3510165203959001"
@@ -85,6 +85,19 @@ def test_a_number_made_by_the_rule_passes(born: dt.date, sex: Sex, serial: int) 
     assert problems(text, sex, born) == []
     other = Sex.MALE if sex is Sex.FEMALE else Sex.FEMALE
     assert problems(text, other, born) == ["SEX_MISMATCH"]
+
+
+@given(st.from_regex(r"351016[0-7]\d[01]\d\d\d9001", fullmatch=True), st.dates(dt.date(1990, 1, 1)), st.integers(1, 99))
+def test_younger_than_is_what_the_later_century_says(text: str, today: dt.date, years: int) -> None:
+    born = birth_date_of(text, today=today, youngest=0, oldest=100)
+    assert is_younger(text, years, today=today) is (born is not None and age_on(born, today) < years)
+
+
+@pytest.mark.parametrize(
+    ("text", "young"), [("3510160101059001", True), ("3510162003049001", False), ("351016", False)]
+)
+def test_of_age_on_the_day_of_21(text: str, *, young: bool) -> None:
+    assert is_younger(text, 21, today=TODAY) is young
 
 
 @given(st.text())

@@ -18,7 +18,7 @@ from gateway.errors import ConfigError
 from gateway.hl7.header import read_header
 from gateway.hl7.message import parse_message
 from gateway.pipeline.verdict import Judge
-from gateway.verify import structure
+from gateway.verify import plans
 from gateway.verify.policy import changed, load_policy
 from gateway.verify.structure import check_structure, plan_for, prepare
 
@@ -218,7 +218,7 @@ def test_an_old_number_before_its_patient_is_an_error() -> None:
 )
 def test_a_wrong_line_stops_the_start_and_says_what_it_may_be(policy: str, reason: str) -> None:
     text = f'[[facility]]\ncode = "RSU"\nregion = "3510"\n[facility.policy]\n{policy}\n'
-    with pytest.raises(ConfigError, match=rf"facility\.0\.policy.*{reason}"):
+    with pytest.raises(ConfigError, match=rf"facility RSU: policy.*{reason}"):
         parse(tomllib.loads(text), where="procot.toml")
 
 
@@ -263,17 +263,17 @@ def test_a_policy_is_compiled_once() -> None:
     prepare(policy, ["2.5"])
     message = parse_message(LOAD)
     header = read_header(message)
-    before = structure._plan.cache_info().misses, plan_for(header, policy)
+    before = plans._plan.cache_info().misses, plan_for(header, policy)
     for _ in range(3):
         assert check_structure(message, header, policy) == []
-    assert (structure._plan.cache_info().misses, plan_for(header, policy)) == before
+    assert (plans._plan.cache_info().misses, plan_for(header, policy)) == before
 
 
 def test_unknown_segments_cannot_fill_the_plans() -> None:
     plan = plan_for(read_header(parse_message(LOAD)), load_policy())
     names = [f"Y{a}{b}" for a in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" for b in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
-    assert [plan.segments[name] for name in names] == [None] * len(names)
-    assert len(plan.segments) <= 512
+    assert [plan.segments.plan(name) for name in names] == [None] * len(names)
+    assert len(plan.segments.made) <= 512
 
 
 def test_every_severity_and_check_is_told_in_the_guide() -> None:

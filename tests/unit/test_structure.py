@@ -20,7 +20,7 @@ from gateway.hl7.charset import decode
 from gateway.hl7.header import read_header
 from gateway.hl7.message import parse_message
 from gateway.hl7.reference import VERSIONS
-from gateway.verify import structure
+from gateway.verify import plans, structure
 from gateway.verify.policy import Policy, load_policy, read_policy
 from gateway.verify.structure import check_structure, plan_for, prepare
 
@@ -207,11 +207,11 @@ def test_findings_never_hold_a_value_of_the_message() -> None:
 def test_senders_cannot_fill_the_cache_of_plans() -> None:
     policy = load_policy()
     message = parse_message(LOAD)
-    plans = set()
+    made = set()
     for name in string.ascii_uppercase:
         odd = parse_message(change(change(LOAD, "MSH", 9, f"ADT^{name}99^ADT_{name}99"), "MSH", 12, f"2.5.{name}"))
-        plans.add(id(plan_for(read_header(odd), policy)))
-    assert len(plans) == 1
+        made.add(id(plan_for(read_header(odd), policy)))
+    assert len(made) == 1
     assert plan_for(read_header(message), policy) is plan_for(read_header(parse_message(LOAD)), policy)
 
 
@@ -245,7 +245,7 @@ def test_catalogue_entries_are_whole(code: str) -> None:
 
 def test_every_code_that_is_found_is_in_the_catalogue() -> None:
     verify = Path(__file__).parents[2] / "gateway" / "verify"
-    for module in ("structure.py", "envelope.py"):
+    for module in ("structure.py", "plans.py", "envelope.py"):
         codes = re.findall(r'"([A-Z]+_[A-Z_]+)"', (verify / module).read_text(encoding="utf-8"))
         assert set(codes) <= set(WIRE)
 
@@ -325,12 +325,24 @@ def test_a_profile_may_ask_for_every_data_type() -> None:
     assert told(check(change(LOAD, "PID", 1, "satu"), policy)) == [("FIELD_TYPE", "PID-1", "E")]
 
 
+def test_a_text_that_one_type_takes_is_judged_anew_by_another() -> None:
+    text = change(change(LOAD, "PID", 7, "2026"), "PID", 25, "2026")  # a year, and a number
+    assert told(check(text, strict("type"))) == []
+    text = change(change(LOAD, "PID", 7, "20261124"), "PID", 29, "20261399")
+    assert told(check(change(text, "PID", 33, "20261399"), strict("type"))) == [
+        ("FIELD_DATE", "PID-29", "E"),
+        ("FIELD_DATE", "PID-33", "E"),
+    ]
+    text = change(change(LOAD, "PID", 7, "20261124"), "PID", 33, "1.5")
+    assert told(check(change(text, "PID", 25, "1.5"), strict("type"))) == [("FIELD_DATE", "PID-33", "E")]
+
+
 def test_plans_can_be_made_before_the_first_message() -> None:
     policy = read_policy(resources.files("schemas").joinpath("hl7/profile.toml").read_text(encoding="utf-8"))
     prepare(policy, ["2.5"])
-    before = structure._plan.cache_info().misses
+    before = plans._plan.cache_info().misses
     assert check(LOAD, policy) == []
-    assert structure._plan.cache_info().misses == before
+    assert plans._plan.cache_info().misses == before
 
 
 def test_a_layout_is_read_once_and_long_ones_are_not_kept() -> None:
