@@ -50,6 +50,8 @@ _MSA_3_LENGTH = 200
 _ERR_7_LENGTH = 2048
 _ERR_8_LENGTH = 250
 
+_EVENT_LENGTH = 3  # a longer one is a sender's own and is not remembered
+
 _DEFAULT_VERSION = "2.5"
 _ERR_BY_PROBLEM = (2, 5)
 _NAMES_EVENT = (2, 3, 1)
@@ -96,14 +98,20 @@ def build_acknowledgement(  # noqa: PLR0913 - each is a field of the answer
     """
     marks = header.delimiters if header else DEFAULT
     version = _version(header)
-    ordered = sorted(problems, key=lambda problem: problem.severity != ERROR)
-    us = (escape(our_application, marks), escape(our_facility, marks))
-    lines = [
-        _msh(header, us, control_id, now, deferred=deferred),
-        _msa(header, code, ordered, text),
-        *(_err_by_problem(ordered, marks) if version >= _ERR_BY_PROBLEM else _err_repeating(ordered, marks)),
-    ]
-    return encode("".join(f"{line}\r" for line in lines), codec)
+    ordered = sorted(problems, key=_errors_first) if problems else problems
+    us = (_escaped(our_application, marks), _escaped(our_facility, marks))
+    lines = [_msh(header, us, control_id, now, deferred=deferred), _msa(header, code, ordered, text)]
+    if ordered:
+        lines += _err_by_problem(ordered, marks) if version >= _ERR_BY_PROBLEM else _err_repeating(ordered, marks)
+    lines.append("")
+    return encode("\r".join(lines), codec)
+
+
+_escaped = lru_cache(maxsize=256)(escape)  # for our names and usual events: the delimiters are the senders'
+
+
+def _errors_first(problem: Problem) -> bool:
+    return problem.severity != ERROR
 
 
 def _version(header: Header | None) -> tuple[int, ...]:
@@ -154,7 +162,7 @@ def _message_type(header: Header) -> str:
     if not header.event or version < _NAMES_EVENT:
         return "ACK"
     component = header.delimiters.component
-    event = escape(header.event, header.delimiters)
+    event = (_escaped if len(header.event) <= _EVENT_LENGTH else escape)(header.event, header.delimiters)
     return f"ACK{component}{event}{component}ACK" if version >= _ERR_BY_PROBLEM else f"ACK{component}{event}"
 
 
@@ -168,7 +176,8 @@ def _msa(header: Header | None, code: str, problems: Sequence[Problem], text: st
         errors = [problem for problem in problems if problem.severity == ERROR]
         if errors and version >= _NAMES_EVENT:
             fields += ["", "", _condition(errors[0], marks)]
-    fields[3] = escape(_cut(fields[3], _MSA_3_LENGTH), marks)
+    if fields[3]:
+        fields[3] = escape(_cut(fields[3], _MSA_3_LENGTH), marks)
     return marks.field.join(fields).rstrip(marks.field)
 
 

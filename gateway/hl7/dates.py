@@ -129,8 +129,15 @@ def _offset(text: str) -> dt.timezone:
 
 def format_moment(at: dt.datetime, *, offset: bool) -> str:
     """Write a date-time to the second, with the offset where the reader knows offsets."""
-    if offset or at.year < _FIRST_YEAR:
+    if at.year < _FIRST_YEAR:
         return at.strftime("%Y%m%d%H%M%S%z")[:19] if offset else at.strftime("%Y%m%d%H%M%S")
     # strftime takes three times as long, and every answer bears a moment.
     parts = (at.year, at.month, at.day, at.hour, at.minute, at.second)
-    return "%04d%02d%02d%02d%02d%02d" % parts  # noqa: UP031 - an f-string takes twice as long
+    text = "%04d%02d%02d%02d%02d%02d" % parts  # noqa: UP031 - an f-string takes twice as long
+    return text + _written(at.utcoffset()) if offset else text
+
+
+@lru_cache(maxsize=64)
+def _written(offset: dt.timedelta | None) -> str:
+    """Write a UTC offset to the minute; nothing for wall time without one."""
+    return "" if offset is None else f"{dt.datetime.now(dt.timezone(offset)):%z}"[:5]

@@ -7,9 +7,12 @@ text only where it is one of ours (gateway.errors promises to hold no personal d
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import re
 import sys
+import threading
 import traceback
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -19,7 +22,7 @@ from gateway.contract.masked import MASK, Personal
 from gateway.errors import ProcotError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import MutableMapping
     from pathlib import Path
 
 # The stable vocabulary (docs/events.md, generated). The value of a field that is not here is not printed.
@@ -80,6 +83,10 @@ FIELDS = frozenset(
     }
 )
 _SIXTEEN_DIGITS = re.compile(r"(?<!\d)\d{16}(?!\d)")
+_DIGITS = 16
+_NUMBERS = (int, float, bool)
+_MOST_WAITING = 256  # lines of one turn of the loop
+_encoded = json.JSONEncoder(ensure_ascii=False).encode
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -94,6 +101,8 @@ def mask(value: Any) -> Any:  # noqa: ANN401, PLR0911 - any value may be logged;
     if isinstance(value, Personal):
         return MASK
     if isinstance(value, str):
+        if len(value) < _DIGITS:
+            return value
         return _SIXTEEN_DIGITS.sub(lambda m: MASK if looks_like_nik(m[0]) else m[0], value)
     if isinstance(value, bytes | bytearray | memoryview):
         return f"<{len(value)} bytes>"
@@ -106,8 +115,21 @@ def mask(value: Any) -> Any:  # noqa: ANN401, PLR0911 - any value may be logged;
     return mask(str(value))
 
 
-def _masked(_logger: object, _name: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    return {key: mask(value) if key in FIELDS else MASK for key, value in event.items() if value is not None}
+def _line(_logger: object, _name: str, event: MutableMapping[str, Any]) -> str:
+    """Return the line: masked, the first things first, without what is None."""
+    said: dict[str, Any] = {"timestamp": event.pop("timestamp"), "level": event.pop("level")}
+    said["event"] = mask(event.pop("event", ""))
+    for key, value in event.items():
+        if value is None:
+            continue
+        kind = type(value)
+        if key not in FIELDS:
+            said[key] = MASK
+        elif kind in _NUMBERS or (kind is str and len(value) < _DIGITS):  # most are: nothing in them is to be masked
+            said[key] = value
+        else:
+            said[key] = mask(value)
+    return _encoded(said)
 
 
 def _exception(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -129,11 +151,6 @@ def describe(error: BaseException) -> dict[str, str]:
     return said
 
 
-def _first_things_first(_logger: object, _name: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    head = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
-    return {**head, **event}
-
-
 class _LibraryHandler(logging.Handler):
     """Other people's log lines: the unformatted template only, since arguments may hold anything."""
 
@@ -152,29 +169,61 @@ class _LibraryHandler(logging.Handler):
 
 
 class _Lines:
-    """Where lines go. A full disk or a broken pipe there never fails the work that is logged; what was lost is told."""
+    """Where lines go. A full disk or a broken pipe there never fails the work that is logged; what was lost is told.
+
+    What is logged as `info` within one turn of the event loop is written together at its end, in its order: a group
+    commit is one write. All else takes along what waits and is written at once, as is everything without a loop.
+    """
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
-        self._logger = structlog.WriteLogger(file)
+        self._lock = threading.Lock()
+        self._waiting: list[str] = []
+        self._due: asyncio.AbstractEventLoop | None = None  # which will write what waits
         self._lost = 0
 
     def __call__(self, *_names: object) -> _Lines:
         """Return the one logger, as a factory does."""
         return self
 
-    def msg(self, line: str) -> None:
-        """Write a line, or count it where that fails."""
+    def info(self, line: str) -> None:
+        """Write a line by the end of this turn of the loop."""
         try:
-            self._logger.msg(line)
-        except OSError:
-            self._lost += 1
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.msg(line)
             return
-        if self._lost:
-            lost, self._lost = self._lost, 0
-            structlog.get_logger().error("log.not_written", lines=lost)
+        with self._lock:
+            self._waiting.append(line)
+            full = len(self._waiting) >= _MOST_WAITING
+            armed, self._due = self._due is loop, loop
+        if full:
+            self._flush()
+        elif not armed:
+            loop.call_soon(self._flush)
 
-    debug = info = warning = error = critical = msg
+    def msg(self, line: str) -> None:
+        """Write a line, behind those that wait; count them where that fails."""
+        with self._lock:
+            self._waiting.append(line)
+        self._flush()
+
+    debug = warning = error = critical = msg
+
+    def _flush(self) -> None:
+        with self._lock:
+            lines, self._waiting, self._due = self._waiting, [], None
+            if not lines:
+                return
+            try:
+                self._file.write("\n".join(lines) + "\n")
+                self._file.flush()
+            except OSError:
+                self._lost += len(lines)
+                return
+            lost, self._lost = self._lost, 0
+        if lost:
+            structlog.get_logger().error("log.not_written", lines=lost)
 
 
 def configure(*, level: str, file: Path | None = None, stream: TextIO | None = None) -> TextIO:
@@ -186,9 +235,7 @@ def configure(*, level: str, file: Path | None = None, stream: TextIO | None = N
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _exception,
-            _masked,
-            _first_things_first,
-            structlog.processors.JSONRenderer(ensure_ascii=False),
+            _line,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=_Lines(target),

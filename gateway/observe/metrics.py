@@ -35,6 +35,7 @@ class Metrics:
         self.messages = Counter(
             "procot_messages_total", "Messages answered", ["transport", "code", "effect"], registry=registry
         )
+        self._messages: dict[tuple[str, str, str], Counter] = {}  # by labels: a look-up costs more than a count
         self.findings = Counter("procot_findings_total", "Problems told to senders", ["code"], registry=registry)
         self.replays = Counter("procot_replays_total", "Messages answered from the inbox again", registry=registry)
         self.quarantined = Counter("procot_quarantined_total", "Messages quarantined", ["reason"], registry=registry)
@@ -143,6 +144,15 @@ class Metrics:
     def refused_lately(self) -> bool:
         """Tell whether the last commit failed a moment ago: a full disk looks healthy until somebody writes."""
         return self._refused_at is not None and time.monotonic() - self._refused_at < _REFUSED_S
+
+    def message_answered(self, seconds: float, transport: str, code: str, effect: str) -> None:
+        """Count an answered message, `seconds` after its frame was complete."""
+        self.answer_seconds.observe(seconds)
+        labels = (transport, code, effect)
+        counter = self._messages.get(labels)
+        if counter is None:
+            counter = self._messages[labels] = self.messages.labels(*labels)
+        counter.inc()
 
     def connection_opened(self) -> None:
         """Count an accepted connection."""

@@ -30,17 +30,18 @@ _SILENT = ("", "NE")  # MSH-15 values that want no accept answer
 # Who speaks in another's name gets its answer where it is; that other's listener hears nothing of it.
 NOT_THE_SENDER = frozenset({"FACILITY_UNKNOWN", "FACILITY_NOT_ALLOWED", "APPLICATION_NOT_ALLOWED"})
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
 _counter = itertools.count(int.from_bytes(os.urandom(2)))
 
 
 def new_control_id() -> str:
     """Return a control id for an answer: time, process and counter in base 36, at most 20 characters."""
-    number = time.time_ns() // 1000 * 46656 + os.getpid() % 36 * 1296 + next(_counter) % 1296
-    digits = ""
+    number = time.time_ns() // 1000
+    digits = _DIGITS[os.getpid() % 36] + _PAIRS[next(_counter) % 1296]
     while number:
-        number, rest = divmod(number, 36)
-        digits = _DIGITS[rest] + digits
-    return "GW" + digits
+        number, rest = divmod(number, 1296)
+        digits = _PAIRS[rest] + digits
+    return "GW" + digits.lstrip("0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +81,7 @@ class Answerer:
 
     def answer(self, verdict: Verdict, findings: Sequence[Finding]) -> Answer:
         """Return the answer to a message that was understood, or could not be, as `findings` tell."""
-        rejected = any(f.entry.answer == "reject" for f in findings)
-        failed = any(f.severity == "E" for f in findings)
-        result = "R" if rejected else "E" if failed else "A"
+        result = _result(findings) if findings else "A"
         header = verdict.header
         if header is None or not (header.enhanced or header.acknowledges):
             code = "A" + result
@@ -124,15 +123,22 @@ class Answerer:
         return build_acknowledgement(
             verdict.header,
             code=code,
-            problems=[problem(f) for f in findings],
+            problems=[problem(f) for f in findings] if findings else (),
             control_id=control_id or new_control_id(),
             now=self.clock().astimezone(ZoneInfo(zone)),
             our_application=self.application,
             our_facility=self.facility,
             codec=verdict.codec,
-            text="TEST" if any(f.code == "TEST_MESSAGE" for f in findings) else "",
+            text="TEST" if findings and any(f.code == "TEST_MESSAGE" for f in findings) else "",
             deferred=deferred,
         )
+
+
+def _result(findings: Sequence[Finding]) -> str:
+    """Return the second letter of the code: rejected, error, or accepted."""
+    if any(f.entry.answer == "reject" for f in findings):
+        return "R"
+    return "E" if any(f.severity == "E" for f in findings) else "A"
 
 
 def _channel(verdict: Verdict, header: Header, findings: Sequence[Finding]) -> ApplicationAnswer:

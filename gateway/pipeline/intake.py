@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -103,8 +103,9 @@ class _Incoming:
         self.effect, self.findings = in_view_of(verdict, State(known_state) if known_state else None)
         answer = self.answer = self._answerer.answer(verdict, self.findings)
         header, facility = verdict.header, verdict.facility
-        if header is None or facility is None or any(f.entry.answer == "reject" for f in self.findings):
-            reason = self.findings[0].code if self.findings else "MSH_UNREADABLE"
+        findings = self.findings
+        if header is None or facility is None or (findings and any(f.entry.answer == "reject" for f in findings)):
+            reason = findings[0].code if findings else "MSH_UNREADABLE"
             return Quarantined(self.peer, reason, self.raw, answer.accept, self._letter(answer))
         draft = verdict.draft if self.effect is not Effect.NONE else None
         digest, content = self.digests or _digests(self.raw)
@@ -123,7 +124,7 @@ class _Incoming:
             effect=self.effect.value,
             medical_record=draft.medical_record if draft else "",
             told=_told(draft, self.charset) if draft else None,
-            findings=json.dumps([f.as_dict() for f in self.findings]) if self.findings else "[]",
+            findings=json.dumps([f.as_dict() for f in findings]) if findings else "[]",
             deferred=self._letter(answer) if answer.deferred else None,
         )
 
@@ -193,6 +194,11 @@ class Intake:
         self._metrics = metrics
         self._large = large
         self._latest: asyncio.Future[Kept] | None = None  # what the inbox was given last
+
+    @cached_property
+    def _bound_log(self) -> Any:  # noqa: ANN401 - structlog's own type is of no more use
+        """Our logger, put together once: the usual one is put together for every line."""
+        return _log.bind()
 
     def take(
         self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] = frozenset(), transport: str = "mllp",
@@ -315,19 +321,20 @@ class Intake:
         self, incoming: _Incoming, code: str, transport: str, *, note: str | None = None, message_id: int | None = None
     ) -> None:
         seconds = time.perf_counter() - incoming.started
-        self._metrics.answer_seconds.observe(seconds)
-        self._metrics.messages.labels(transport, code, incoming.effect.value).inc()
-        for finding in incoming.findings:
+        effect, findings = incoming.effect.value, incoming.findings
+        self._metrics.message_answered(seconds, transport, code, effect)
+        for finding in findings:
             self._metrics.findings.labels(finding.code).inc()
-        _log.info(
+        log = self._bound_log
+        log.info(
             "message.answered",
             message_id=message_id,
             facility=_facility_of(incoming),
             control_id=_control_id_of(incoming),
             message_type=incoming.verdict.event or None,
-            effect=incoming.effect.value,
+            effect=effect,
             code=code,
-            findings=[f.code for f in incoming.findings] or None,
+            findings=[f.code for f in findings] if findings else None,
             bytes=incoming.size,
             duration_ms=round(seconds * 1000, 2),
             note=note,

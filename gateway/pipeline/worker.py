@@ -71,8 +71,9 @@ class Workers:
         self._store_away = False
 
     def wake(self) -> None:
-        """Look for due tasks now."""
-        self._wake.set()
+        """Look for due tasks now; if all workers are busy, as soon as one of them is not."""
+        if self._stopping or len(self._running) < self._context.config.gateway.workers:
+            self._wake.set()
 
     async def run(self) -> None:
         """Work until `stop`, then return once what is in hand is done."""

@@ -134,6 +134,19 @@ async def results(*futures: asyncio.Future[Kept]) -> list[Kept]:
     return list(await asyncio.wait_for(asyncio.gather(*futures), 20))
 
 
+async def test_a_message_is_kept_alike_alone_and_among_others(database: str) -> None:
+    told: dict[str, Any] = {"told": '{"charset": "x"}', "findings": '[{"code": "é"}]', "application_answer": b"MSA|AE"}
+    inbox, columns = inbox_on(database), ", ".join(c for c in Row._fields if c not in ("control_id", "deferred"))
+    async with running(inbox), observing(database) as connection:
+        for batch in (["ALONE"], ["FIRST", "SECOND"]):
+            same = {"answer": b"MSA|AA", "medical_record": "MR1"}
+            await results(*submit(inbox, *(Letter(name, changes=told | same) for name in batch)))
+        kept = await connection.fetch(f"SELECT {columns} FROM messages ORDER BY id")  # noqa: S608 - our own names
+        assert len(kept) == 3
+        assert kept[0] == kept[1] == kept[2]
+        assert await connection.fetchval("SELECT count(*) FROM tasks") == 3
+
+
 async def until_kept(inbox: Inbox, letter: Submission) -> int:
     """Send as hospitals do, until it is kept."""
     async with asyncio.timeout(20):

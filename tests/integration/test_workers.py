@@ -95,6 +95,20 @@ async def test_workers_finish_a_birth_and_stop(way: Journey) -> None:
     assert await way.open_kinds() == []
 
 
+async def test_a_wake_up_while_all_workers_are_busy_waits_for_the_first_that_is_free(way: Journey) -> None:
+    workers = Workers(way.context)
+    busy = [asyncio.create_task(asyncio.sleep(3600)) for _ in range(way.context.config.gateway.workers)]
+    workers._running.update(dict.fromkeys(busy, Kind.ASSIGN))
+    workers.wake()
+    assert not workers._wake.is_set(), "nobody could take anything"
+    busy[0].cancel()
+    await asyncio.wait(busy[:1])
+    workers._done(busy[0])
+    assert workers._wake.is_set()
+    for task in busy:
+        task.cancel()
+
+
 async def test_a_stopping_worker_leaves_a_late_task_to_its_lease(way: Journey) -> None:
     await sealed(way)
     entered = asyncio.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import json
@@ -245,6 +246,74 @@ def test_a_full_disk_under_the_log_fails_no_work_and_is_told_once_there_is_room(
         ("log.not_written", 2),
         ("birth.seen", None),
     ]
+
+
+class Counting(io.StringIO):
+    """A log that counts its writes."""
+
+    writes = 0
+
+    def write(self, text: str) -> int:
+        self.writes += 1
+        return super().write(text)
+
+    def events(self) -> list[str]:
+        return [json.loads(line)["event"] for line in self.getvalue().splitlines()]
+
+
+def test_what_is_logged_in_one_turn_of_the_loop_is_written_together_and_in_order() -> None:
+    async def work() -> None:
+        for n in range(3):
+            structlog.get_logger().info(f"birth.seen{n}")
+        assert stream.events() == []
+        await asyncio.sleep(0)
+        assert stream.events() == ["birth.seen0", "birth.seen1", "birth.seen2"]
+        assert stream.writes == 1
+        structlog.get_logger().info("birth.seen3")
+
+    stream = Counting()
+    with configured(level="info", stream=stream):
+        asyncio.run(work())
+    assert stream.events()[3:] == ["birth.seen3"], "the end of the loop loses nothing"
+
+
+def test_a_warning_is_written_at_once_behind_what_came_before_it() -> None:
+    async def work() -> None:
+        structlog.get_logger().info("birth.seen")
+        structlog.get_logger().warning("birth.overdue")
+        assert stream.events() == ["birth.seen", "birth.overdue"]
+
+    stream = Counting()
+    with configured(level="info", stream=stream):
+        asyncio.run(work())
+    assert stream.writes == 1
+
+
+def test_a_turn_that_logs_without_end_does_not_fill_the_memory() -> None:
+    async def work() -> None:
+        for _ in range(1000):
+            structlog.get_logger().info("birth.seen")
+        assert len(stream.events()) > 500
+
+    stream = Counting()
+    with configured(level="info", stream=stream):
+        asyncio.run(work())
+    assert len(stream.events()) == 1000
+
+
+def test_of_a_turn_that_could_not_be_written_each_line_is_counted() -> None:
+    async def work() -> None:
+        for _ in range(3):
+            structlog.get_logger().info("birth.seen")
+        await asyncio.sleep(0)
+        stream.room = True
+        structlog.get_logger().warning("birth.overdue")
+
+    stream = Full()
+    with configured(level="info", stream=stream):
+        asyncio.run(work())
+    last = json.loads(stream.getvalue().splitlines()[-1])
+    assert (last["event"], last["lines"]) == ("log.not_written", 3)
 
 
 # --------------------------------------------------------------------------------------------------- vocabulary
