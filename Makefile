@@ -67,7 +67,7 @@ image-steps: .venv/.dev ## the Dockerfile's steps without a container engine
 	@$(PY) tests/docker/steps.py
 
 clean: ## remove what these commands made (the data directory var/ stays)
-	rm -rf .venv .venv-compiled build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-compiled .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/.python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "Procot needs Python 3.11, 3.12 or 3.13; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 demo" % v)'
@@ -91,6 +91,8 @@ clean: ## remove what these commands made (the data directory var/ stays)
 	@rm -rf .venv-compiled
 	@$(PYTHON) -m venv .venv-compiled
 	@.venv-compiled/bin/python -m pip --disable-pip-version-check --quiet --quiet --no-input install --require-hashes -r requirements/runtime.txt
-	@HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(PY) -m pip --disable-pip-version-check --quiet --no-input wheel --no-deps --no-build-isolation --wheel-dir .venv-compiled/wheel .
+	@mkdir .venv-compiled/source && cp -R pyproject.toml README.md gateway adapters schemas .venv-compiled/source  # what lies beside a source would be taken instead of it
+	@HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(PY) -m pip --disable-pip-version-check --quiet --no-input wheel --no-deps --no-build-isolation --wheel-dir .venv-compiled/wheel .venv-compiled/source
 	@.venv-compiled/bin/python -m pip --disable-pip-version-check --quiet --quiet --no-input install --no-deps .venv-compiled/wheel/*.whl
+	@rm -rf .venv-compiled/source
 	@touch $@
