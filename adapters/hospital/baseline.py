@@ -29,7 +29,7 @@ from adapters.hospital.outbound import (
     compose_revocation,
 )
 from adapters.hospital.parents import identifiers, map_parents, relatives_of
-from adapters.hospital.recognise import effect_of
+from adapters.hospital.recognise import effect_of, unsure_birth
 from adapters.hospital.sheet import Sheet, read_moment
 from adapters.hospital.zkl import map_zkl
 from gateway.contract.finding import Finding
@@ -64,7 +64,9 @@ class BaselineHospital:
                 return Draft(effect, number, None, findings=findings, sent_at=sent_at, attachments=attachments)
             case Effect.NONE | Effect.MOVE | Effect.UNDO_DISCHARGE:  # no data of a birth, and mostly about grown people
                 number = str(medical_record_of(message))
-                return Draft(effect if number else Effect.NONE, number, None, sent_at=sent_at)
+                unsure = unsure_birth(message, facility, at=at, zone=zone) if effect is Effect.NONE else None
+                findings = (Finding("NEWBORN_UNSURE", unsure),) if unsure else ()
+                return Draft(effect if number else Effect.NONE, number, None, findings=findings, sent_at=sent_at)
         return self._record(message, facility, effect, sent_at, zone)
 
     def _record(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from gateway.contract.record import Attendant, PlaceKind, PluralityKind
 
+# Table 0136, and what Indonesian systems write there: ya, tidak.
+YES = frozenset({"Y", "YA", "YES", "1", "TRUE"})
+NO = frozenset({"N", "T", "TIDAK", "NO", "0", "FALSE"})
 ATTENDANTS = {
     **{str(a.value): a for a in Attendant},
     "112247003": Attendant.DOCTOR,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
+from adapters.hospital.codes import NO, YES
 from adapters.hospital.names import TEMPORARY, in_one_word, read_name
-from adapters.hospital.observations import Observations, offset_of, put_order
+from adapters.hospital.observations import Observations, is_disputed, offset_of, put_order
 from adapters.hospital.parents import CARD_TYPES, NIK_TYPES, Identifier, clean_nik, first_of, identifiers, read_sex
 from adapters.hospital.places import region_of
 from adapters.hospital.sheet import DELETE, Sheet, clean, deleted, meant, read_moment
@@ -83,17 +84,17 @@ def map_child(
     _map_residence(sheet, pid)
     _map_set(sheet, pid)
     _map_death(sheet, pid, message)
-    if text_of(pid, 31).upper() == "Y":
+    if text_of(pid, 31).upper() in YES:
         sheet.write("variant", Variant.NO_PARENTS, pid, 31)
 
 
 def _map_death(sheet: Sheet, pid: Segment, message: Message) -> None:
     """PID-29 and 30, or a discharge disposition (PV1-36) that says so; where only that is told, its code stands."""
     dead, disposition = text_of(pid, 30).upper(), message.text("PV1", 36).upper()
-    if dead == "Y":
+    if dead in YES:
         sheet.write("child.died_at", "Y", pid, 30)
         sheet.text("child.died_at", pid, 29)
-    elif dead == "N" or deleted(pid, 29) or deleted(pid, 30):
+    elif dead in NO or deleted(pid, 29) or deleted(pid, 30):
         sheet.clear("child.died_at")
     elif disposition in _EXPIRED and (pv1 := message.first("PV1")):
         sheet.write("child.died_at", disposition, pv1, 36)
@@ -135,7 +136,7 @@ def map_birth_moment(sheet: Sheet, pid: Segment, sent_at: dt.datetime | None, zo
         sheet.put("child.utc_offset", offset_of(at), place)
     if moment.rolled:
         sheet.find("BIRTH_TIME_MIDNIGHT", place)  # 2400 is the next day's 00:00 (F 67)
-    if sent_at and has_time and at > sent_at + _HOUR:
+    if sent_at and at > sent_at + _HOUR:  # of a day without a time, its beginning
         sheet.find("BIRTH_FUTURE", place)  # F 70
     return moment
 
@@ -228,9 +229,10 @@ def _map_set(sheet: Sheet, pid: Segment) -> None:
     if not multiple:
         return
     order = sheet.values.get("child.birth_order", 0)
-    if multiple.upper() == "N":
+    multiple = multiple.upper()
+    if multiple in NO:
         sheet.write("child.plurality", _SINGLE, pid, 24)
-    elif multiple.upper() == "Y":
+    elif multiple in YES:
         size = min(max(order, PluralityKind.TWIN), PluralityKind.OTHER)
         sheet.suppose("child.plurality", PluralityKind(size))
     elif multiple == DELETE:
@@ -238,9 +240,12 @@ def _map_set(sheet: Sheet, pid: Segment) -> None:
 
 
 def settle_order(sheet: Sheet) -> None:
-    """Drop an order above 1 of a single birth: such senders put the parity into PID-25 (domain 0.19, B.5)."""
+    """Drop an order above 1 of a single birth: such senders put the parity into PID-25 (domain 0.19, B.5).
+
+    Where a field says that there were several, it may well be the order: it stays, and a person looks.
+    """
     single = sheet.values.get("child.plurality") is _SINGLE
-    if single and sheet.values.get("child.birth_order", 1) > 1:
+    if single and sheet.values.get("child.birth_order", 1) > 1 and not is_disputed(sheet):
         del sheet.values["child.birth_order"], sheet.places["child.birth_order"]
         sheet.findings = [f for f in sheet.findings if f.code != "BIRTH_ORDER"]
 
@@ -248,16 +253,17 @@ def settle_order(sheet: Sheet) -> None:
 def map_stillbirth(sheet: Sheet, pid: Segment, observed: Observations) -> None:
     """Tell whether the child was born dead (F 6, 73-76). Signs of life beside it are for a person to weigh (F 75)."""
     apgars = [n for i in _APGARS if i in observed.results and (n := observed.number(i)) is not None]
-    living = observed.code("living")
+    alive = observed.code("living")
+    lives = alive.startswith("Y") or alive in YES
     place = _stillborn_by(pid, observed, apgars, sheet.values.get("child.plurality"))
     if place is None:
-        if living.startswith("Y"):
+        if lives:
             sheet.put("event", Event.LIVE_BIRTH, observed.results["living"].place)
         sheet.values.pop("stillbirth.cause", None)
         sheet.places.pop("stillbirth.cause", None)
         return
     sheet.put("event", Event.STILLBIRTH, place)
-    if any(apgars) or living.startswith("Y"):
+    if any(apgars) or lives:
         sheet.find("STILLBIRTH_CONTRADICTION", place)
 
 
@@ -265,13 +271,14 @@ def _stillborn_by(
     pid: Segment, observed: Observations, apgars: list[float], plurality: PluralityKind | None
 ) -> Location | None:
     """Return where the message says stillborn: 73757-7 N; all of the delivery dead (73772-6); dead with Apgar 0."""
-    if observed.code("living").startswith("N"):
+    living = observed.code("living")
+    if living.startswith("N") or living in NO:
         return observed.results["living"].place
     dead = observed.number("fetal_deaths") or 0
     # In a larger delivery the count does not say which child it is about.
     if dead >= max(1, plurality or 1):
         return observed.results["fetal_deaths"].place
-    died = text_of(pid, 30).upper() == "Y"
+    died = text_of(pid, 30).upper() in YES
     if died and apgars and not any(apgars) and "gestation" in observed.results:
         return place_of(pid, 30)
     return None

@@ -74,7 +74,9 @@ _MAX_CM = 1000
 _TO_CM = {"mm": 0.1, "m": 100.0, "[in_i]": 2.54, "in": 2.54}
 _MAX_WEEKS = 60
 _MAX_APGAR = 10
+_MONTHS = frozenset({"mo", "month", "months", "bulan", "bln"})
 _MAX_ORDER = 10
+_SINGLE = PluralityKind.SINGLE
 _MAX_PARITY = 30
 
 
@@ -233,7 +235,8 @@ def _gestation(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
     read = read_number(result.value)
     number, unit = (read[0], read[1] or result.unit) if read else (0.0, "")
     weeks = int(number // 7 if unit in ("d", "day", "days", "hari") else number)
-    if 1 <= weeks <= _MAX_WEEKS:
+    # Months are no weeks, and how many weeks they are nobody counted: below 28 a stillbirth is not even registered.
+    if 1 <= weeks <= _MAX_WEEKS and unit not in _MONTHS:
         sheet.put("child.gestation_weeks", weeks, result.place)
     else:
         sheet.find("GESTATION_RANGE", result.place)
@@ -243,6 +246,8 @@ def _apgar(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
     read = read_number(result.value)
     if read and read[0] <= _MAX_APGAR:
         sheet.put(_PATHS[result.item], int(read[0]), result.place)
+    else:
+        sheet.find("APGAR_RANGE", result.place)
 
 
 def _plurality(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
@@ -251,7 +256,29 @@ def _plurality(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
     if kind is None and read and read[0] >= 1:
         kind = PLURALITIES.get(int(read[0]), PluralityKind.OTHER)
     if kind:
-        sheet.put("child.plurality", kind, result.place)
+        put_plurality(sheet, kind, result.place)
+
+
+def put_plurality(sheet: Sheet, kind: PluralityKind, place: Location) -> None:
+    """Write whether one was born or how many. Fields that contradict each other are a finding, at the one that counts.
+
+    PID-24 Y alone says nothing of the size, so that any number above one agrees with it.
+    """
+    known = sheet.values.get("child.plurality")
+    if known is not None:
+        differs = known is not kind and ("child.plurality" in sheet.places or kind is _SINGLE)
+        if differs or is_disputed(sheet):
+            sheet.findings = [f for f in sheet.findings if f.code != "PLURALITY_CONFLICT"]
+            sheet.find("PLURALITY_CONFLICT", place)
+    sheet.put("child.plurality", kind, place)
+
+
+def is_disputed(sheet: Sheet) -> bool:
+    """Tell whether fields contradict each other on how many were born."""
+    for finding in sheet.findings:  # noqa: SIM110 - a loop is cheaper than a generator, for so few
+        if finding.code == "PLURALITY_CONFLICT":
+            return True
+    return False
 
 
 def _order(sheet: Sheet, result: Observation, _zone: dt.tzinfo) -> None:
@@ -262,7 +289,7 @@ def put_order(sheet: Sheet, value: str, place: Location) -> None:
     """Write the order within the delivery. Two fields that disagree are a finding: it is never guessed (F 4)."""
     read = read_number(value)
     order = int(read[0]) if read else 0
-    if not 1 <= order <= _MAX_ORDER:
+    if read is None or order != read[0] or not 1 <= order <= _MAX_ORDER:
         return
     known = sheet.values.get("child.birth_order")
     if known is not None and known != order:

@@ -38,6 +38,12 @@ _PARENT_CODES = frozenset({"PAR", "PRN", "ORTU", "ORANG TUA", "ORANGTUA", "PAREN
 _MOTHER_TEXT = re.compile(r"(?:IBU|MAMA|BUNDA|UMI|MOTHER|NATURAL MOTHER)(?: KANDUNG| BAYI| ANAK)?")
 _FATHER_TEXT = re.compile(r"(?:AYAH|BAPAK|BPK|BAPA|PAPA|ABI|FATHER|NATURAL FATHER)(?: KANDUNG| BAYI| ANAK)?")
 CARD_TYPES = frozenset({"KK"})
+# Tables 0063 and 0131, and words: whom to call, not who it is. Then the role (NK1-7) may say more.
+_CONTACT = frozenset(
+    {*"CNOU", "CP", "EMC", "EP", "NOK", "NON", "OTH", "UNK"}
+    | {"CONTACT", "CONTACT PERSON", "EMERGENCY CONTACT", "EMERGENCY CONTACT PERSON", "NEXT OF KIN", "NONE", "OTHER"}
+    | {"UNKNOWN", "KELUARGA", "KONTAK", "KONTAK DARURAT", "LAINNYA", "LAIN LAIN", "PENANGGUNG JAWAB", "PJ"}
+)
 _NOISE = re.compile(r"[\s.]+")
 _WORD = re.compile(r"[A-Z0-9]+")
 _INDONESIA = frozenset({"IDN", "ID", "WNI", "INA", "INDONESIA", "360"})
@@ -64,8 +70,11 @@ def _is(nk1: Segment, words: list[str], codes: frozenset[str], text: re.Pattern[
 
 
 def _words_of(nk1: Segment) -> list[str]:
-    """Return what NK1-3 calls somebody, else what NK1-7 does."""
-    return _relation(nk1, 3) or _relation(nk1, 7)
+    """Return what NK1-3 calls somebody, else what NK1-7 does. A relation in NK1-3 is never overruled."""
+    words = _relation(nk1, 3)
+    if not words or (words[0] in _CONTACT and _CONTACT.issuperset(words)):
+        return _relation(nk1, 7) or words
+    return words
 
 
 def _relation(nk1: Segment, field: int) -> list[str]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from adapters.hospital.ages import rough_age
+from adapters.hospital.codes import YES
 from adapters.hospital.documents import has_documents
 from adapters.hospital.names import TEMPORARY, in_one_word, read_name
 from adapters.hospital.observations import BIRTH_WEIGHT_CODES, tells_of_birth
@@ -14,13 +16,15 @@ from adapters.hospital.parents import is_mother, is_spouse
 from adapters.hospital.sheet import DELETE, read_moment
 from gateway.contract.naming import is_placeholder
 from gateway.contract.ports import Effect
-from gateway.hl7.message import Message, text_of
+from gateway.hl7.dates import Precision
+from gateway.hl7.message import Message, place_of, text_of
 
 if TYPE_CHECKING:
     import datetime as dt
 
     from gateway.contract.facility import FacilityProfile
     from gateway.hl7.lexer import Segment
+    from gateway.hl7.location import Location
 
 _ADT = {
     **dict.fromkeys(("A01", "A04", "A28"), Effect.OPEN),
@@ -38,6 +42,7 @@ _ADT = {
 _OF_SEVERAL = frozenset({Effect.MERGE, Effect.RENUMBER, Effect.LINK, Effect.UNLINK})
 _ENOUGH = 2
 _NEWBORN_DAYS = 30
+_DAY = Precision.DAY
 # Past the first birthday a mother's id and an NK1 MTH are marks of any child; past the tenth nobody is a newborn.
 _INFANT_DAYS = 366
 _CHILD_DAYS = 10 * 366
@@ -76,9 +81,29 @@ def is_newborn(message: Message, facility: FacilityProfile, *, at: dt.datetime, 
     age = _age_in_days(message, at, zone)
     if (age is not None and age > _CHILD_DAYS) or (age is None and _lives_as_grown(message)):
         return False
-    # The cheap ones first: two that are there end the search.
-    marks = _admitted_as_newborn(message) + (message.text("PV2", 36).upper() == "Y")
-    marks += age is not None and -1 <= age <= _NEWBORN_DAYS
+    return _marks(message, facility, age) >= _ENOUGH
+
+
+def unsure_birth(message: Message, facility: FacilityProfile, *, at: dt.datetime, zone: dt.tzinfo) -> Location | None:
+    """Return PID-7 where an admission that opens nothing has one mark, and no birth date that would settle it.
+
+    Two marks are needed (domain A.1); but a newborn whose date cannot be read must not be passed over in silence.
+    """
+    pid = message.first("PID")
+    if pid is None or _told(message) is not Effect.OPEN:
+        return None
+    age, born = age_in_days(pid, at, zone), read_moment(text_of(pid, 7), zone)
+    if age is not None and (age > _INFANT_DAYS or (born is not None and born.precision >= _DAY)):
+        return None
+    if _lives_as_grown(message) or not _marks(message, facility, age):
+        return None
+    return place_of(pid, 7)
+
+
+def _marks(message: Message, facility: FacilityProfile, age: int | None) -> int:
+    """Count the marks. The cheap ones first: two that are there end the search."""
+    marks = _admitted_as_newborn(message) + (message.text("PV2", 36).upper() in YES)
+    marks += age is not None and age <= _NEWBORN_DAYS  # a date ahead too: the rules say that it is (F 70)
     marks += message.first("ZKL") is not None
     if marks < _ENOUGH and (age is None or age <= _INFANT_DAYS):
         marks += message.text("PID", 21) not in ("", DELETE)
@@ -88,7 +113,7 @@ def is_newborn(message: Message, facility: FacilityProfile, *, at: dt.datetime, 
     if marks < _ENOUGH:
         pid = message.first("PID")
         marks += pid is not None and _is_called_baby(pid, facility)
-    return marks >= _ENOUGH
+    return marks
 
 
 def is_baby(pid: Segment, facility: FacilityProfile, *, at: dt.datetime, zone: dt.tzinfo) -> bool:
@@ -100,9 +125,16 @@ def is_baby(pid: Segment, facility: FacilityProfile, *, at: dt.datetime, zone: d
 
 
 def age_in_days(pid: Segment, at: dt.datetime, zone: dt.tzinfo) -> int | None:
-    """Return a patient's age when the message was sent, None where PID-7 does not tell."""
-    born = read_moment(text_of(pid, 7), zone)
-    return (at.date() - born.date).days if born else None
+    """Return a patient's age when the message was sent, None where PID-7 does not tell, in no spelling.
+
+    A date ahead is a negative age; one more than a year ahead says nothing.
+    """
+    text = text_of(pid, 7)
+    if not text:
+        return None
+    born = read_moment(text, zone)
+    age = (at.date() - born.date).days if born and born.precision >= _DAY else rough_age(text, at.date())
+    return age if age is not None and age >= -_INFANT_DAYS else None
 
 
 def is_past_infancy(pid: Segment, at: dt.datetime, zone: dt.tzinfo) -> bool:
@@ -121,7 +153,7 @@ def _lives_as_grown(message: Message) -> bool:
 
     What calls the patient a newborn outright counts more: some systems copy the mother's PID-16.
     """
-    if _admitted_as_newborn(message) or message.text("PV2", 36).upper() == "Y":
+    if _admitted_as_newborn(message) or message.text("PV2", 36).upper() in YES:
         return False
     return message.text("PID", 16).upper() in _MARRIED or any(is_spouse(nk1) for nk1 in message.all("NK1"))
 

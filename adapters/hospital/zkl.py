@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adapters.hospital.codes import PLURALITIES
-from adapters.hospital.observations import put_attendant, put_length, put_place_kind, put_weight
+from adapters.hospital.codes import NO, PLURALITIES, PLURALITY_WORDS, YES
+from adapters.hospital.observations import put_attendant, put_length, put_place_kind, put_plurality, put_weight
 from adapters.hospital.parents import Relative, clean_nik
 from adapters.hospital.sheet import DELETE, Sheet, clean, deleted, meant, read_number
 from gateway.contract.naming import normalise_name
@@ -43,7 +43,7 @@ _PERSONS = (
 )
 # ZKL-9.1 in words, for parents without a number: F-2.04 is the SPTJM of marriage (B.6).
 _MARRIAGE_WORDS = {"SPTJM": "SPTJM", "F-2.04": "SPTJM", "TIDAK": "TIDAK", "TIDAK ADA": "TIDAK", "BELUM": "TIDAK"}
-_YES, _NO = frozenset({"Y", "YA", "1", "TRUE", "SETUJU"}), frozenset({"N", "T", "TIDAK", "0", "FALSE"})
+_CONSENTED = YES | {"SETUJU"}
 
 
 def map_zkl(sheet: Sheet, message: Message, relatives: list[Relative], zone: dt.tzinfo) -> None:
@@ -64,10 +64,11 @@ def map_zkl(sheet: Sheet, message: Message, relatives: list[Relative], zone: dt.
 
 def _map_birth(sheet: Sheet, zkl: Segment) -> None:
     put_place_kind(sheet, zkl, 2)
-    plurality, parity = read_number(text_of(zkl, 3)), read_number(text_of(zkl, 4))
-    kind = PLURALITIES.get(int(plurality[0])) if plurality else None
+    told, parity = text_of(zkl, 3), read_number(text_of(zkl, 4))
+    plurality = read_number(told)
+    kind = PLURALITIES.get(int(plurality[0])) if plurality else PLURALITY_WORDS.get(told.upper())
     if kind:
-        sheet.write("child.plurality", kind, zkl, 3)
+        put_plurality(sheet, kind, place_of(zkl, 3))
     if parity and 1 <= int(parity[0]) <= _MAX_PARITY:
         sheet.write("child.parity", int(parity[0]), zkl, 4)
     put_attendant(sheet, zkl, 5)
@@ -125,8 +126,8 @@ def _put_phone(sheet: Sheet, own: Segment) -> None:
 
 def _map_consent(sheet: Sheet, zkl: Segment) -> None:
     flag = text_of(zkl, 13).upper()
-    if not flag or (flag not in _YES and flag not in _NO):
+    if not flag or (flag not in _CONSENTED and flag not in NO):
         return
-    sheet.write("consent.given", flag in _YES, zkl, 13)
+    sheet.write("consent.given", flag in _CONSENTED, zkl, 13)
     sheet.text("consent.at", zkl, 13, 2)
     sheet.text("consent.how", zkl, 13, 3)

@@ -36,6 +36,7 @@ OVERTAKEN = "older than what is known: only what nothing newer speaks of"
 # Findings whose place holds no value of the record, or another one's.
 _ABOUT = {
     "BIRTH_ORDER": frozenset({"child.birth_order"}),
+    "PLURALITY_CONFLICT": frozenset({"child.plurality"}),
     "WEIGHT_RANGE": frozenset({"child.weight_g"}),
     "LENGTH_RANGE": frozenset({"child.length_cm"}),
     "GESTATION_RANGE": frozenset({"child.gestation_weeks"}),

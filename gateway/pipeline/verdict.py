@@ -143,11 +143,14 @@ class Judge:
         now = self._clock()
         draft = self._hospitals[facility.adapter].draft(message, facility, now=now)
         if draft.effect is Effect.NONE:
+            verdict.findings += draft.findings  # why it is taken for no birth, where that is in doubt
             return
         verdict.draft = draft
         verdict.findings += check_structure(message, verdict.header, load_policy(facility.policy))[:_MOST_FINDINGS]
         if draft.sent_at is not None and draft.sent_at > now + _SKEW:
             verdict.findings.append(Finding("CLOCK_SKEW", _MSH_7))
+        if any(f.code == "SEGMENT_EXTRA" for f in verdict.findings):
+            return  # what two patients' segments say together is said of neither (domain F 109)
         if not draft.medical_record:
             verdict.findings.append(Finding("MEDICAL_RECORD_MISSING", _PID_3))
         elif draft.values is not None and draft.effect is not Effect.CANCEL:

@@ -36,6 +36,16 @@ async def test_f026_a_placeholder_holds_until_the_name_is_chosen(way: Journey) -
     assert (birth.state, codes_of(birth), birth.revision) == (State.READY, set(), 2)
 
 
+@case(26)
+@pytest.mark.parametrize(
+    "name", ["B/O SITI AMINAH", "BAYINYA SITI", "KEMBAR DUA SITI", "PEREMPUAN NY", "XXX", "TEST TEST"]
+)
+def test_f026_other_words_for_nobodys_name(name: str) -> None:
+    """B/O, BAYINYA, KEMBAR DUA, XXX and TEST TEST are nobody's name either."""
+    found = judged(message("A01", (NAME, name)))
+    assert (found.answer.code, found.codes, found.state) == ("AA", {"NAME_PLACEHOLDER"}, State.HOLD_NAME)
+
+
 @case(27)
 async def test_f027_a_name_changed_before_registration_is_a_revision(way: Journey) -> None:
     """A name changed before registration makes a new revision; both names stay in the audit trail."""
@@ -80,6 +90,7 @@ def test_f029_one_word_is_a_warning() -> None:
         ("AHMAD RIZKI 2", "NAME_DIGIT", "angka"),
         ("H. AHMAD RIZKI", "NAME_TITLE", "gelar"),
         ("AHMAD RIZKI, S.H.", "NAME_TITLE", "gelar"),
+        ("SITI AMINAH NY", "NAME_TITLE", "sapaan"),
         ("AHMAD RIZKI " + "PRATAMA" * 7, "NAME_LENGTH", "61 huruf"),
     ],
 )
@@ -135,6 +146,14 @@ def test_f033_balinese_and_arabic_words_are_words(name: str) -> None:
     """I GEDE, NI LUH, ANAK AGUNG and AN NISA are names and raise nothing."""
     found = judged(message("A01", (NAME, name)))
     assert (found.codes, found.state) == (set(), State.READY)
+
+
+@case(33)
+@pytest.mark.parametrize("name", ["I NY. SUKARSA", "NI NYM SARI"])
+def test_f033_nyoman_cut_short_is_no_lady(name: str) -> None:
+    """NY and NYM behind I or NI are Nyoman: an abbreviation is warned of, and no placeholder."""
+    found = judged(message("A01", (NAME, name)))
+    assert (found.codes, found.state) == ({"NAME_ABBREV"}, State.READY)
 
 
 @case(33, decision="M. and MUH. are warned of and not refused: B.8 forbids abbreviations unless not read otherwise.")

@@ -127,6 +127,34 @@ async def test_f001_a_person_may_send_a_waiting_twin_off(way: Journey) -> None:
     assert len(await sent(way)) == 1
 
 
+@case(1)
+@pytest.mark.parametrize(("observed", "form"), [(b"2", b"1"), (b"1", b"2"), (b"1", b"1")])
+async def test_f001_a_twin_also_told_to_be_single_waits_for_a_person(
+    way: Journey, observed: bytes, form: bytes
+) -> None:
+    """A twin (PID-24 Y) whom 57722-1 or ZKL-3 calls single keeps its order and goes to REVIEW; an A08 frees it."""
+    raw = twin(2, "TW2").replace(b"|2^Kembar|", b"|" + form + b"^Kembar|")
+    answer = await told(way, raw.replace(b"of Pregnancy^LN||2|", b"of Pregnancy^LN||" + observed + b"|"))
+    await way.work()
+    birth = await way.birth("TW2")
+    assert (answer.code, answer.severities) == ("AA", {"PLURALITY_CONFLICT": "W"})
+    assert (birth.state, birth.record.child.birth_order) == (State.REVIEW, 2)
+    assert await sent(way) == []
+    assert (await told(way, twin(2, "TW2", event="A08", sent=LATER))).code == "AA"
+    birth = await way.birth("TW2")
+    assert (birth.state, codes_of(birth), birth.record.child.plurality) == (State.READY, set(), PluralityKind.TWIN)
+
+
+@case(1)
+async def test_f001_a_single_birth_also_told_to_be_of_two_waits_for_a_person(way: Journey) -> None:
+    """PID-24 N and 57722-1 = 2: a person looks, and nothing is sent."""
+    answer = await told(way, twin(1, "TW1").replace(b"|BANYUWANGI|Y|1|", b"|BANYUWANGI|N|1|"))
+    await way.work()
+    assert (answer.code, answer.severities) == ("AA", {"PLURALITY_CONFLICT": "W"})
+    assert (await way.birth("TW1")).state is State.REVIEW
+    assert await sent(way) == []
+
+
 @case(2)
 async def test_f002_twins_on_two_dates_are_one_group(way: Journey) -> None:
     """Born at 23:52 and 00:04: grouped by mother and hours, each with its own date."""

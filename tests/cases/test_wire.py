@@ -86,6 +86,38 @@ def test_f105_broken_letters_in_a_name_are_held(name: str) -> None:
     assert "MSH-18" in told.texts["NAME_UNREADABLE"]
 
 
+@case(105)
+@pytest.mark.parametrize(
+    ("place", "name", "code"),
+    [
+        ("NK1-2", "SITI \N{REPLACEMENT CHARACTER}MINAH", "MOTHER_NAME_UNREADABLE"),
+        ("NK1-2", "ZOÃ‹ AMINAH", "MOTHER_NAME_UNREADABLE"),
+        ("NK1#2-2", "BUD\N{REPLACEMENT CHARACTER}", "FATHER_NAME_UNREADABLE"),
+    ],
+)
+def test_f105_broken_letters_in_a_parents_name_are_held(place: str, name: str, code: str) -> None:
+    """In a parent's name, too: the akta bears it."""
+    told = seen(born({place: name}))
+    assert (told.code, told.state, told.codes) == ("AA", State.HOLD_NAME, {code})
+    assert "MSH-18" in told.texts[code]
+
+
+@case(105)
+@pytest.mark.parametrize(
+    ("place", "value", "code", "state"),
+    [
+        ("ZKL-10", "3510160407929001^BUD\N{REPLACEMENT CHARACTER}^AYAH", "REPORTER_NAME_UNREADABLE", State.AWAIT_FORM),
+        ("ZKL-11", "3510161508709001^SLAM\N{REPLACEMENT CHARACTER}T", "WITNESS_NAME_UNREADABLE", State.AWAIT_FORM),
+    ],
+)
+def test_f105_broken_letters_in_the_names_of_the_form_wait_for_it(
+    place: str, value: str, code: str, state: State
+) -> None:
+    """In the name of reporter or witness: AWAIT_FORM, and the form or an A08 mends it."""
+    told = seen(born({place: value}))
+    assert (told.code, told.state, told.codes) == ("AA", state, {code})
+
+
 @case(106)
 def test_f106_what_we_do_not_know_is_ignored() -> None:
     """Unknown Z segments, fields beyond the version, a newer version: taken in, and the birth is complete."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from adapters.hospital.baseline import BaselineHospital
 from adapters.hospital.places import region_of
+from gateway.contract.lifecycle import State
 from gateway.contract.ports import AnswerKind, Draft, Effect
 from gateway.contract.record import Attendant, BirthRecord, Event, PlaceKind, PluralityKind, Variant
 from gateway.errors import Hl7SyntaxError
@@ -568,6 +569,126 @@ def test_orders() -> None:
     assert record_of(with_field(sample("05"), "PID", 25, "3")).child.birth_order is None  # a parity in PID-25
     three = record_of(with_field(with_field(sample("05"), "PID", 24, "Y"), "PID", 25, "3"))
     assert three.child.plurality is PluralityKind.TRIPLET
+
+
+# ----------------------------------------------------------------------------------- single or multiple, and yes or no
+
+_SEVERAL = [
+    # PID-24, PID-25, 57722-1, ZKL-3, and what stands: plurality, order, place of the finding
+    ("Y", "2", "", "1^Tunggal", (1, 2, "ZKL^1^3")),
+    ("Y", "2", "1", "", (1, 2, "OBX^1^5")),
+    ("Y", "", "", "1", (1, None, "ZKL^1^3")),
+    ("Y", "", "SINGLE", "", (1, None, "OBX^1^5")),
+    ("N", "1", "2", "1^Tunggal", (1, 1, "ZKL^1^3")),
+    ("N", "2", "2", "", (2, 2, "OBX^1^5")),
+    ("", "2", "2", "1", (1, 2, "ZKL^1^3")),
+    ("", "2", "TWIN", "Tunggal", (1, 2, "ZKL^1^3")),
+    ("Y", "2", "3", "2", (2, 2, "ZKL^1^3")),
+    ("YA", "2", "1", "1", (1, 2, "ZKL^1^3")),
+    ("TIDAK", "1", "2", "", (2, 1, "OBX^1^5")),
+]
+
+
+def _in_a_set(multiple: str, order: str, observed: str, form: str) -> bytes:
+    raw = with_field(with_field(sample("05"), "PID", 24, multiple), "PID", 25, order).decode()
+    raw = "\r".join(line for line in raw.split("\r") if not line.startswith("OBX"))
+    raw += f"OBX|1|NM|57722-1^^LN||{observed}||||||F\r" if observed else ""
+    return (raw + (f"ZKL|1||{form}\r" if form else "")).encode()
+
+
+@pytest.mark.parametrize(("multiple", "order", "observed", "form", "stands"), _SEVERAL)
+def test_fields_that_contradict_each_other_on_a_multiple_birth_are_told_once_and_keep_the_order(
+    multiple: str, order: str, observed: str, form: str, stands: tuple[int, int | None, str]
+) -> None:
+    draft = draft_of(_in_a_set(multiple, order, observed, form))
+    assert draft.values is not None
+    (finding,) = draft.findings
+    assert (finding.code, finding.entry.hold) == ("PLURALITY_CONFLICT", State.REVIEW)
+    kept = (int(draft.values["child.plurality"]), draft.values.get("child.birth_order"))
+    assert (*kept, str(finding.place).removesuffix("^1^1")) == stands
+    assert finding.place == draft.places["child.plurality"]  # so that an update's answer tells of it too
+
+
+@pytest.mark.parametrize(
+    ("told", "plurality", "order"),
+    [
+        (("Y", "3", "3", "3"), 3, 3),
+        (("Y", "2", "3", ""), 3, 2),  # PID-24 does not say how many
+        (("Y", "2", "2", "2^Kembar 2"), 2, 2),
+        (("YA", "2", "", ""), 2, 2),
+        (("N", "3", "1", "1"), 1, None),  # a parity in PID-25
+        (("TIDAK", "3", "", ""), 1, None),
+        (("T", "1", "1", ""), 1, 1),
+        (("", "3", "", "1"), 1, None),
+        (("", "", "", "KEMBAR 3"), 3, None),
+        (("?", "2", "", ""), None, 2),
+    ],
+)
+def test_fields_that_agree_on_a_multiple_birth_are_no_finding(
+    told: tuple[str, str, str, str], plurality: int | None, order: int | None
+) -> None:
+    draft = draft_of(_in_a_set(*told))
+    assert draft.values is not None
+    assert (draft.values.get("child.plurality"), draft.values.get("child.birth_order")) == (plurality, order)
+    assert draft.findings == ()
+
+
+@pytest.mark.parametrize("order", ["-1", "99", "2.5", "0", "x"])
+def test_an_order_that_is_none_is_left_out(order: str) -> None:
+    assert record_of(_in_a_set("Y", order, "2", "")).child.birth_order is None
+
+
+def test_yes_and_no_of_a_death_are_read_in_indonesian_too() -> None:
+    for yes in ("Y", "YA", "ya", "1"):
+        assert record_of(with_field(sample("09"), "PID", 30, yes)).child.died_at == "Y"
+    for no in ("N", "TIDAK", "T"):
+        assert "child.died_at" in draft_of(with_field(sample("09"), "PID", 30, no)).cleared
+    dead = draft_of(changed("12", ("N^No^HL70136", "TIDAK^Tidak"), ("73772-6", "00000-0")))
+    assert (dead.record and dead.record.event, dead.findings) == (Event.STILLBIRTH, ())
+
+
+# ---------------------------------------------------------------------------------------- what cannot be a measurement
+
+
+@pytest.mark.parametrize(
+    ("value", "codes"), [("11", ["APGAR_RANGE"]), ("-1", ["APGAR_RANGE"]), ("baik", ["APGAR_RANGE"])]
+)
+def test_an_apgar_that_is_none_is_left_out_and_told(value: str, codes: list[str]) -> None:
+    draft = draft_of(changed("01", ("Apgar Score^LN||8|", f"Apgar Score^LN||{value}|")))
+    assert draft.values is not None
+    assert "child.apgar_1" not in draft.values
+    assert (draft.values["child.apgar_5"], [f.code for f in draft.findings]) == (9, codes)
+
+
+@pytest.mark.parametrize("unit", ["bulan", "bln", "mo"])
+def test_months_are_never_taken_for_weeks_of_gestation(unit: str) -> None:
+    draft = draft_of(changed("01", ("Estimated^LN||39|wk^wk^UCUM", f"Estimated^LN||9|{unit}")))
+    assert draft.values is not None
+    assert "child.gestation_weeks" not in draft.values
+    assert [f.code for f in draft.findings] == ["GESTATION_RANGE"]
+    assert record_of(changed("01", ("||39|wk^wk^UCUM", "||273|hari"))).child.gestation_weeks == 39
+
+
+# --------------------------------------------------------------------------------------------------- the role in NK1-7
+
+
+def _with_role(relation: str, role: str) -> bytes:
+    at = ("62^812^0000101||||||||||F", f"62^812^0000101||{role}||||||||F")
+    return changed("01", ("MTH^Mother^HL70063", relation), at)
+
+
+@pytest.mark.parametrize(
+    "relation",
+    ["EMC", "EMC^Emergency Contact^HL70063", "O", "C", "N", "OTH^Lain-lain", "UNK", "^KELUARGA", "-", "N^Next of kin"],
+)
+def test_the_role_counts_where_the_relation_names_a_contact_only(relation: str) -> None:
+    assert record_of(_with_role(relation, "MTH")).mother.name == "SITI AMINAH"  # type: ignore[union-attr]
+    assert record_of(_with_role(relation, "N")).mother.name is None  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("relation", ["GRD", "AUN", "^IBU TIRI", "GRP", "EMC^Nenek", "SPO", "SIB^Other", "XYZ"])
+def test_the_role_never_overrules_a_relation(relation: str) -> None:
+    assert record_of(_with_role(relation, "MTH")).mother.name is None  # type: ignore[union-attr]
 
 
 # -------------------------------------------------------------------------------------------------- stillbirth
