@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from gateway.store.database import Connection, Database
 
 SEAL_S = 1.0
-ROWS = 24  # commits in one sealing: some 1,500 entries, a few milliseconds of this process
+ENTRIES = 1024  # in one sealing: a few milliseconds of this process
 _SLICE = 256  # leaves hashed in one go, before others get their turn
 _LATE_S = 30.0
 _AGAIN_S = 300.0  # between two lines about one trouble
@@ -58,7 +58,7 @@ async def run(context: Context) -> None:
         try:
             more = True
             while more:
-                more = await seal(context.database, context.keyring) == ROWS
+                more = await seal(context.database, context.keyring) >= ENTRIES
             late = await _observe(context.database, context.metrics)
         except Exception as failed:  # noqa: BLE001 - what is not sealed now is sealed later; births go on meanwhile
             error = failed
@@ -78,9 +78,9 @@ def _tell(late: float, error: Exception | None) -> None:
 
 
 async def seal(database: Database, keyring: Keyring) -> int:
-    """Seal the oldest of what waits, in one transaction, and return of how many commits it is.
+    """Seal the oldest of what waits, in one transaction, and return how many entries they are.
 
-    0 where nothing waits or another process is at it; `ROWS` where more may wait.
+    0 where nothing waits or another process is at it; `ENTRIES` or more where more may wait.
 
     Raises KeyMissingError, StoreUnavailableError; then everything waits as before.
     """
@@ -90,9 +90,9 @@ async def seal(database: Database, keyring: Keyring) -> int:
             return 0
         before = await store.newest(connection)
         size = before.size if before else 0
-        rows, hashes = await store.seal(connection, size, rows=ROWS)
+        hashes = await store.seal(connection, size, entries=ENTRIES)
         if not hashes:
-            return rows
+            return 0
         tree = Tiles(size, await store.tiles(connection, growing_tiles(size)))
         await _grow(tree, hashes)
         head = Head(tree.size, tree.root())
@@ -105,7 +105,7 @@ async def seal(database: Database, keyring: Keyring) -> int:
         await store.keep_checkpoint(connection, Signed(head.size, head.root, at, key.key_id, jws))
     spent = round((time.perf_counter() - started) * 1000, 2)
     _log.info("journal.checkpoint", entries=len(hashes), size=head.size, key_id=key.key_id, duration_ms=spent)
-    return rows
+    return len(hashes)
 
 
 async def _grow(tree: Tiles, hashes: list[bytes]) -> None:

@@ -38,8 +38,12 @@ _ENTRY = """'{' || concat_ws(',',
     '"revision":' || revision,
     '"sha256":"' || encode(digest, 'hex') || '"') || '}'"""
 _SEAL = f"""
-WITH taken AS (
-    DELETE FROM journal_pending WHERE id IN (SELECT id FROM journal_pending ORDER BY id LIMIT $2) RETURNING *
+WITH oldest AS (
+    SELECT id, cardinality(facilities) AS entries FROM journal_pending ORDER BY id LIMIT $2
+), few AS (
+    SELECT id, sum(entries) OVER (ORDER BY id) - entries AS before FROM oldest
+), taken AS (
+    DELETE FROM journal_pending WHERE id IN (SELECT id FROM few WHERE before < $2) RETURNING *
 ), flat AS (
     SELECT t.id, t.at, t.kind, e.* FROM taken t, unnest(t.facilities, t.digests, t.codes, t.answers, t.applied,
         t.births, t.revisions, t.numbers) WITH ORDINALITY
@@ -49,9 +53,7 @@ WITH taken AS (
     SELECT $1 + row_number() OVER (ORDER BY id, place) - 1, facility, digest, {_ENTRY} FROM flat
     RETURNING position, entry
 )
-SELECT (SELECT count(*) FROM taken) AS rows,
-       (SELECT string_agg(sha256('\\x00'::bytea || convert_to(entry, 'UTF8')), ''::bytea ORDER BY position)
-        FROM sealed) AS hashes
+SELECT string_agg(sha256('\\x00'::bytea || convert_to(entry, 'UTF8')), ''::bytea ORDER BY position) FROM sealed
 """  # noqa: S608 - constant text
 
 
@@ -100,11 +102,10 @@ async def newest(connection: Connection) -> Signed | None:
     return Signed(*row) if row else None
 
 
-async def seal(connection: Connection, size: int, *, rows: int) -> tuple[int, list[bytes]]:
-    """Give positions from `size` on to what up to `rows` commits left; return how many there were, and the leaves."""
-    found = await connection.fetchrow(_SEAL, size, rows)
-    hashes = (found["hashes"] or b"") if found else b""
-    return (found["rows"] if found else 0), [hashes[i : i + _HASH_BYTES] for i in range(0, len(hashes), _HASH_BYTES)]
+async def seal(connection: Connection, size: int, *, entries: int) -> list[bytes]:
+    """Give positions from `size` on to the oldest `entries` that wait, and their commit's rest; return the leaves."""
+    hashes = await connection.fetchval(_SEAL, size, entries) or b""
+    return [hashes[i : i + _HASH_BYTES] for i in range(0, len(hashes), _HASH_BYTES)]
 
 
 async def keep_checkpoint(connection: Connection, signed: Signed) -> None:
