@@ -16,6 +16,10 @@ _HONORIFICS = ("NY", "NYONYA", "NN", "NONA", "TN", "TUAN", "IBU", "SDR", "SDRI",
 _BABIES = ("BY", "BAYI", "BBL", "NEONATUS", "NEONATE", "BABY", "INFANT", "NEWBORN", "BB")
 _HONORIFIC = f"(?:{'|'.join(_HONORIFICS)})"
 _BABY = f"(?:{'|'.join(_BABIES)})"
+_ORDINALS = "SATU|DUA|TIGA|EMPAT|PERTAMA|KEDUA|KETIGA|KEEMPAT|ONE|TWO|THREE|FOUR"
+# "Baby of", looked for while the stroke is there: B. O. may be initials, BO a name, S/O and D/O stand in Tamil names.
+# BABY SITI stays a name too: A.4 wants OF or an honorific behind BABY, and BABY MARGARETHA is somebody.
+_BABY_OF = re.compile(r"\bB ?/ ?O\b")
 _PLACEHOLDERS = re.compile(
     "|".join(
         (
@@ -28,16 +32,24 @@ _PLACEHOLDERS = re.compile(
             r"^(?:BY|BAYI|BBL|BBLR|NEONATUS|NEONATE|NEWBORN|GEMELI|GEMELLI)\b",
             r"\b(?:BY|BAYI|BBL)$",
             rf"^(?:ANAK|AN) {_HONORIFIC}\b",
-            r"^(?:ANAK|AN) OF\b",
+            r"^(?:ANAK|AN|CHILD|SON|DAUGHTER|TWIN) OF\b",
+            r"^ANAK DARI\b",
+            # "her baby", "her child", a name to come; girl or boy, and whose: nobody is called so.
+            r"\b(?:BAYINYA|ANAKNYA|CALON (?:NAMA|BAYI|ANAK))\b",
+            rf"^(?:PEREMPUAN|LAKI LAKI|LAKI) {_HONORIFIC}\b",
             r"^(?:NY|NYONYA|SDRI)\b",
             # Whatever stands in front: "BBLR NY SITI", "PUTRA NY SITI". Behind a name it is a grown patient's title.
-            r"\b(?:NY|NYONYA|SDRI) [A-Z]",
-            # "TWIN B", "SITI RAHAYU TWIN 2", "BAYI KEMBAR II": which one, not who
-            r"\b(?:TWIN|KEMBAR)(?: [A-D]| ?[1-4]| I{1,3})\b",
+            # Behind a first word I or NI no lady is spoken of: I NY SUKARSA is a Balinese Nyoman, cut short.
+            r"(?<!^I )(?<!^NI )\bNY [A-Z]",
+            r"\b(?:NYONYA|SDRI) [A-Z]",
+            # "TWIN B", "SITI RAHAYU TWIN 2", "BAYI KEMBAR II", "KEMBAR DUA": which one, not who (I KEMBAR is a name)
+            rf"\b(?:TWIN|KEMBAR)(?: [A-D]| ?[1-4]| I{{1,3}}| KE ?[1-4]| (?:{_ORDINALS}))\b",
             r"\b(?:BELUM|BLM|TIDAK|TDK) (?:BERNAMA|ADA NAMA|DIBERI NAMA|PUNYA NAMA)\b",
             r"\bTANPA NAMA\b",
             r"\bNO NAME\b",
-            r"\b(?:NN|X)\b",
+            r"\b(?:NN|X{1,9})\b",
+            # A trial of the sending system. With another word TEST may be a foreigner's family name.
+            r"^TEST(?:ING)?(?: (?:TEST|TESTING|[0-9]+))*$",
         )
     )
 )
@@ -45,7 +57,22 @@ _PLACEHOLDERS = re.compile(
 _TELLING = frozenset(
     (
         *("ANAK", "AN", "NY", "NYONYA", "SDRI", "NN", "X", "TWIN", "KEMBAR", "BELUM", "TANPA", "NO"),
-        *("BLM", "TIDAK", "TDK", "BBLR", "GEMELI", "GEMELLI"),
+        *(
+            "BLM",
+            "TIDAK",
+            "TDK",
+            "BBLR",
+            "GEMELI",
+            "GEMELLI",
+            "CHILD",
+            "SON",
+            "DAUGHTER",
+            "BAYINYA",
+            "ANAKNYA",
+            "CALON",
+        ),
+        *("PEREMPUAN", "LAKI", "TEST", "TESTING"),
+        *("X" * length for length in range(2, 10)),
         *_BABIES,
         *(baby + word for baby in _BABIES for word in (*_HONORIFICS, "OF", "BOY", "GIRL", "MALE", "FEMALE")),
         *(word + order for word in ("TWIN", "KEMBAR") for order in "1234"),
@@ -74,5 +101,7 @@ def is_placeholder(name: str) -> bool:
         return False
     name = normalise_name(name)
     if not name.replace(" ", "").isalnum():
+        if _BABY_OF.search(name):
+            return True
         name = _BLANK.sub(" ", _DOTTING.sub(" ", name)).strip()
     return _PLACEHOLDERS.search(name) is not None

@@ -18,7 +18,7 @@ from gateway.contract.record import Event, PlaceKind, PluralityKind, Sex, Varian
 from gateway.hl7.location import Location
 from gateway.verify.cards import check_card
 from gateway.verify.form import missing_items
-from gateway.verify.names import check_name
+from gateway.verify.names import check_name, check_parent_name, is_unreadable
 from gateway.verify.nik import LENGTH, age_on, birth_date_of, check_nik, clean_nik
 
 if TYPE_CHECKING:
@@ -48,11 +48,15 @@ _EXPECTED = {
     "mother.nik": Location("PID", 1, 21),
     "mother.name": Location("NK1", 1, 2),
     "father": Location("NK1", 1, 3),
+    "father.name": Location("NK1", 1, 2),
     "father.nik": Location("NK1", 1, 33),
     "father.family_card": Location("NK1", 1, 33),
     "child.gestation_weeks": Location("OBX", 1, 5),
     "form": Location("ZKL", 1),
     "consent.given": Location("ZKL", 1, 13),
+    "reporter.name": Location("ZKL", 1, 10),
+    "witnesses.0.name": Location("ZKL", 1, 11),
+    "witnesses.1.name": Location("ZKL", 1, 12),
 }
 _SEVERITIES = "EWI"
 _STILLBIRTH = Event.STILLBIRTH
@@ -65,6 +69,7 @@ class _Parent(NamedTuple):
 
     prefix: str
     sex: Sex  # by the role: what NK1-15 says of it does not help a father's number in the mother's place
+    name: str
     nik: str
     travel_document: str
     citizenship: str
@@ -73,7 +78,7 @@ class _Parent(NamedTuple):
 
 
 def _parent_of(role: str, sex: Sex) -> _Parent:
-    paths = [f"{role}.{field}" for field in ("nik", "travel_document", "citizenship", "born_on", "family_card")]
+    paths = [f"{role}.{field}" for field in _Parent._fields[2:]]
     return _Parent(role.upper(), sex, *paths)
 
 
@@ -253,7 +258,11 @@ def _place(case: _Case) -> None:
     values = case.values
     if not case.live:
         return
-    if not (values.get("child.place_name") or values.get("child.place_region")):
+    name = values.get("child.place_name")
+    if name and not name.isascii() and is_unreadable(name):
+        case.tell("BIRTH_PLACE_UNREADABLE", "child.place_name")  # the region's code, if there is one, is the place
+        name = None
+    if not (name or values.get("child.place_region")):
         case.tell("BIRTH_PLACE", "child.place_name")
     if values.get("child.place_kind") in _ELSEWHERE and not values.get("facility.letter_number"):
         case.tell("BORN_ELSEWHERE", "child.place_kind")
@@ -337,6 +346,9 @@ def _father(case: _Case) -> None:
 
 def _parent(case: _Case, parent: _Parent) -> None:
     values = case.values
+    name = values.get(parent.name)
+    if name and (code := check_parent_name(name)):
+        case.tell(f"{parent.prefix}_NAME_{code}", parent.name)
     foreign = values.get(parent.citizenship) == "WNA"
     if foreign:
         case.tell(f"{parent.prefix}_FOREIGN", parent.citizenship)
@@ -411,6 +423,22 @@ def _form(case: _Case) -> None:
         case.tell("FORM_INCOMPLETE", "form", **parameters)
 
 
+_PARTICIPANTS = (
+    ("REPORTER_NAME_UNREADABLE", "reporter.name", ""),
+    ("WITNESS_NAME_UNREADABLE", "witnesses.0.name", "I"),
+    ("WITNESS_NAME_UNREADABLE", "witnesses.1.name", "II"),
+)
+
+
+def _participants(case: _Case) -> None:
+    """A.8, F 105: reporter and witnesses are named in the register, whoever has to name them."""
+    values = case.values
+    for code, path, which in _PARTICIPANTS:
+        name = values.get(path)
+        if name and not name.isascii() and is_unreadable(name):
+            case.tell(code, path, which=which)
+
+
 def _consent(case: _Case) -> None:
     """F 87: where the facility does not lean on the public task, the parents must have agreed."""
     if case.live and case.facility.consent == "required" and not case.values.get("consent.given"):
@@ -465,5 +493,6 @@ _RULES: tuple[Callable[[_Case], None], ...] = (
     _marriage,
     _name,
     _form,
+    _participants,
     _consent,
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.contract.lifecycle import State
 from gateway.contract.missing import ITEMS
 from gateway.contract.record import Event
+from gateway.verify.names import is_unreadable
 from gateway.verify.people import WITNESSES, is_minor, number_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ _BY_CODE = {
     "MOTHER_MISSING": "mother",
     "MOTHER_AMBIGUOUS": "mother",
     "MOTHER_NAME_MISSING": "mother_name",
+    "MOTHER_NAME_UNREADABLE": "mother_name",
+    "FATHER_NAME_UNREADABLE": "hospital_data",
     "REGISTRY_REFUSED": "office_request",
 }
 _BY_STATE = {
@@ -85,8 +88,9 @@ def _form(values: Mapping[str, Any], today: dt.date) -> Iterator[str]:
 
 
 def _identified(values: Mapping[str, Any], person: str) -> bool:
-    """Tell whether a name and a NIK of sixteen digits are there; of a foreigner the name must do."""
-    if not values.get(f"{person}.name"):
+    """Tell whether a name one can read and a NIK of sixteen digits are there; of a foreigner the name must do."""
+    name = values.get(f"{person}.name")
+    if not name or is_unreadable(name):
         return False
     number = number_of(values, person)
     return (len(number) == 16 and number.isdigit()) or values.get(f"{person}.citizenship") == "WNA"  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""The child's name on an akta (Permendagri 73/2022, domain B.8). Reports each rule that is broken; never edits a name.
+"""Names on an akta (Permendagri 73/2022, domain B.8), the child's above all. Tells what is broken; edits nothing.
 
 Whether a name is good, readable or ambiguous in meaning is not judged here, nor anywhere in the gateway.
 """
@@ -16,23 +16,27 @@ if TYPE_CHECKING:
 
 MAX_LENGTH = 60
 
+# What hospitals put before or behind the names of the grown, with or without a dot. Within a name NY is Nyoman.
+_COURTESY = frozenset({"NY", "NYONYA", "TN", "SDR", "SDRI"})
 # Degrees and religious titles, as the first words or the last (B.8: not on an akta).
 _BEFORE = frozenset({"H", "HJ", "KH", "DR", "DRG", "DRS", "DRA", "IR", "PROF", "UST", "USTAD", "USTADZ", "USTADZAH"})
 _BEHIND = frozenset({"SH", "SPD", "SKOM", "SSOS", "SKED", "SKEP", "SKM", "AMD", "AMDKEB", "MSI", "MPD", "MKES", "MKN"})
 # Names too, where they bear no dot and no comma stands before them.
 _BEHIND_DOTTED = _BEHIND | {"SE", "ST", "SAG", "SIP", "MM", "MH", "MT", "MA", "BA", "SPOG", "SPA", "LC", "PHD"}
-_ABBREVIATIONS = frozenset({"MUH", "MUHD", "MOH", "MOCH", "MOHD", "MHD", "MD", "ABD", "ABDL"})
+# NYM and, behind I or NI, NY are Nyoman.
+_ABBREVIATIONS = frozenset({"MUH", "MUHD", "MOH", "MOCH", "MOHD", "MHD", "MD", "ABD", "ABDL", "NYM", "NY"})
 # I is a word: I GEDE, I KETUT (F 33).
 _ONE_LETTER_WORDS = frozenset({"I"})
 _PLAIN = re.compile(r"[A-Z]{2,}(?: [A-Z]{2,})+")
-_ODD = _BEFORE | _BEHIND_DOTTED | _ABBREVIATIONS
+_ODD = _COURTESY | _BEFORE | _BEHIND_DOTTED | _ABBREVIATIONS
 # Letters that no accent can be taken from.
 _WITHOUT_ACCENT = str.maketrans({"Æ": "AE", "Ø": "O", "Œ": "OE", "Ł": "L", "Đ": "D", "Ð": "D", "Þ": "TH", "ẞ": "SS"})
 _UNFIT = frozenset(
     {"UNREADABLE", "MISSING", "PLACEHOLDER", "LENGTH", "NON_BASIC_LATIN", "DIGIT", "PUNCTUATION", "TITLE"}
 )
-# UTF-8 read as Windows-1252 or Latin-1: "Ã«" for "ë", "â€™" for an apostrophe (F 105).
-_MOJIBAKE = re.compile("[ÃÂ][\u0080-\u00bf‚ƒ„…†‡ˆ‰‹‘’“”•–—˜™›]|[Ââ]€")
+# UTF-8 read as Windows-1252 or Latin-1: "Ã«" for "ë", "â€™" for an apostrophe (F 105), "Ãœ" for "Ü", "á»…" for "ễ".
+# In capitals too: those of "µ", "ƒ", "œ" are "Μ", "Ƒ", "Œ".
+_MOJIBAKE = re.compile("[ÃÂ][\u0080-\u00bfŒœŠšŽžŸƒƑΜ‚„…†‡ˆ‰‹‘’“”•–—˜™›]|[Ââ]€|[Áá][º»]")
 
 
 def check_name(name: str, *, as_sent: str = "", parents: Iterable[str] = ()) -> list[str]:
@@ -45,7 +49,7 @@ def check_name(name: str, *, as_sent: str = "", parents: Iterable[str] = ()) -> 
         name = normalise_name(name)
         if not any(c.isalpha() for c in name):
             return ["UNREADABLE"] if REPLACEMENT in name else ["MISSING"]
-    if _is_unreadable(name) or _is_unreadable(as_sent):
+    if is_unreadable(name) or is_unreadable(as_sent):
         return ["UNREADABLE"]
     if is_placeholder(name):
         return ["PLACEHOLDER"]
@@ -55,6 +59,19 @@ def check_name(name: str, *, as_sent: str = "", parents: Iterable[str] = ()) -> 
     if plain and len(name) <= MAX_LENGTH and _ODD.isdisjoint(name.split()):
         return []  # words of Latin letters, none a title or an abbreviation: no rule below is theirs
     return [code for code, broken in _rules(name) if broken]
+
+
+def check_parent_name(name: str) -> str:
+    """Return what is wrong with the name of a parent, by short code, "" where nothing is: UNREADABLE or DIGIT.
+
+    The rest of B.8 is for the child: a parent bears the name that the register has.
+    """
+    if name.isascii():
+        if name.replace(" ", "").isalpha():
+            return ""
+    elif is_unreadable(name):
+        return "UNREADABLE"
+    return "DIGIT" if _has_digit(name) else ""
 
 
 def spellings(name: str) -> tuple[str, ...]:
@@ -73,7 +90,8 @@ def spellings(name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _is_unreadable(text: str) -> bool:
+def is_unreadable(text: str) -> bool:
+    """Tell whether letters of a text are lost (U+FFFD), or are what a wrong character set made of them (A.8, F 105)."""
     return not text.isascii() and (REPLACEMENT in text or _MOJIBAKE.search(text) is not None)
 
 
@@ -82,12 +100,16 @@ def _rules(name: str) -> list[tuple[str, bool]]:
     return [
         ("LENGTH", len(name) > MAX_LENGTH),
         ("NON_BASIC_LATIN", any(_is_foreign(c) for c in name)),
-        ("DIGIT", any(unicodedata.category(c)[0] == "N" for c in name)),
+        ("DIGIT", _has_digit(name)),
         ("PUNCTUATION", any(_is_mark(c) for c in rest)),
         ("TITLE", titles),
         ("ABBREV", abbreviations),
         ("ONE_WORD", len(name.split()) == 1),
     ]
+
+
+def _has_digit(name: str) -> bool:
+    return any(unicodedata.category(c)[0] == "N" for c in name)
 
 
 def _sorted_words(name: str) -> tuple[bool, bool, str]:
@@ -109,7 +131,7 @@ def _sorted_words(name: str) -> tuple[bool, bool, str]:
 
 def _is_title(word: str, *, first: bool, last: bool, after_comma: bool) -> bool:
     plain = word.rstrip(",").replace(".", "")
-    if first and plain in _BEFORE:
+    if (first and plain in _BEFORE) or ((first or last) and plain in _COURTESY):
         return True
     marked = after_comma or "." in word
     return (last or marked) and plain in (_BEHIND_DOTTED if marked else _BEHIND)

@@ -150,6 +150,7 @@ async def test_an_officers_word_outranks_the_form_and_the_form_does_not_take_it_
         ({"name": "AHMAD R1ZKI"}, "/name", "NAME_DIGIT"),
         ({"name": "NUR'AINI PUTRI"}, "/name", "NAME_PUNCTUATION"),
         ({"name": "  "}, "/name", "WRONG_FORM"),
+        ({"reporter": REPORTER | {"name": "BUD\ufffd"}}, "/reporter/name", "REPORTER_NAME_UNREADABLE"),
         ({"reporter": {"nik": "3510160407929001"}}, "/reporter/name", "REQUIRED"),
         ({"names": "AHMAD"}, "/names", "UNKNOWN_FIELD"),
         ({"documents": [document(b"MZ no scan")]}, "/documents/0/content", "DOCUMENT_TYPE"),

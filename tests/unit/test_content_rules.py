@@ -9,7 +9,7 @@ import pytest
 
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import State
-from gateway.contract.masked import Nik
+from gateway.contract.masked import Nik, Personal
 from gateway.contract.record import BirthRecord, Event, Parent
 from gateway.contract.revision import apply_draft, leaves_of
 from gateway.verify.content import Judgement, deadline, judge
@@ -115,6 +115,14 @@ def test_deadlines() -> None:
         ("child.name", "H. AHMAD RIZKI", {"NAME_TITLE"}, State.HOLD_NAME),
         ("child.name", "AHMAD \ufffdIZKI", {"NAME_UNREADABLE"}, State.HOLD_NAME),
         ("child.name", "A" * 31 + " " + "B" * 30, {"NAME_LENGTH"}, State.HOLD_NAME),
+        ("mother.name", "SITI \ufffdMINAH", {"MOTHER_NAME_UNREADABLE"}, State.HOLD_NAME),
+        ("mother.name", "ZOÃ‹ AMINAH", {"MOTHER_NAME_UNREADABLE"}, State.HOLD_NAME),
+        ("mother.name", "S1TI 2", {"MOTHER_NAME_DIGIT"}, State.READY),
+        ("mother.name", "ZOË D'ARC", set(), State.READY),
+        ("father.name", "BUD\ufffd", {"FATHER_NAME_UNREADABLE"}, State.HOLD_NAME),
+        ("father.name", "BUDI 2", {"FATHER_NAME_DIGIT"}, State.READY),
+        ("reporter.name", "BUD\ufffd", {"REPORTER_NAME_UNREADABLE"}, State.AWAIT_FORM),
+        ("child.place_name", "BANYUW\ufffdNGI", {"BIRTH_PLACE_UNREADABLE"}, State.READY),  # the region is known
         ("mother", None, {"MOTHER_MISSING"}, State.HOLD_DATA),
         ("mother.name", None, {"MOTHER_NAME_MISSING"}, State.HOLD_DATA),
         ("mother.nik", None, {"MOTHER_NIK_MISSING"}, State.HOLD_DATA),
@@ -232,3 +240,28 @@ def test_adapter_findings_count_and_are_told_once() -> None:
     )
     assert [f.code for f in judgement.findings] == ["MOTHER_NIK_CONFLICT", "WEIGHT_RANGE"]  # errors first
     assert judgement.state is State.HOLD_DATA
+
+
+@pytest.mark.parametrize("require_form", [True, False])
+def test_a_witness_whose_name_cannot_be_read_is_told_by_number(*, require_form: bool) -> None:
+    first, second = sample_01().witnesses
+    broken = second.model_copy(update={"name": Personal("SLAM\ufffdT")})
+    judgement = judged(sample_01("witnesses", (first, broken)), require_form=require_form)
+    (found,) = judgement.findings
+    assert (found.code, str(found.place), judgement.state) == ("WITNESS_NAME_UNREADABLE", "ZKL^1^12", State.AWAIT_FORM)
+    assert "saksi II" in found.text("id")
+
+
+def test_a_place_that_cannot_be_read_is_no_place_where_no_code_says_it() -> None:
+    record = sample_01("child.place_name", "KOTA \ufffd")
+    record = record.model_copy(update={"child": record.child.model_copy(update={"place_region": None})})
+    judgement = judged(record)
+    assert codes(judgement) == {"BIRTH_PLACE", "BIRTH_PLACE_UNREADABLE"}
+    assert judgement.state is State.HOLD_DATA
+
+
+def test_a_stillborn_childs_parents_must_be_readable_too() -> None:
+    record = apply_draft(None, draft_of(sample("12")))
+    assert record.mother
+    broken = record.mother.model_copy(update={"name": Personal("SITI \ufffdMINAH")})
+    assert "MOTHER_NAME_UNREADABLE" in codes(judged(record.model_copy(update={"mother": broken})))

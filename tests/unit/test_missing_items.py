@@ -48,6 +48,8 @@ def test_a_birth_that_waits_for_nothing_lacks_nothing() -> None:
         ("SEX_UNKNOWN", "sex", "hospital"),
         ("BIRTH_ORDER", "birth_order", "hospital"),
         ("MOTHER_MISSING", "mother", "hospital"),
+        ("MOTHER_NAME_UNREADABLE", "mother_name", "hospital"),
+        ("FATHER_NAME_UNREADABLE", "hospital_data", "hospital"),
         ("MOTHER_NIK_LENGTH", "mother_nik", "parents"),
         ("FATHER_NIK_NOT_FOUND", "father_nik", "parents"),
         ("OBSERVATION_PRELIMINARY", "final_result", "hospital"),
@@ -74,6 +76,9 @@ def test_the_form_is_told_person_by_person() -> None:
     assert lacking("FORM_INCOMPLETE", witnesses=(witness(MOTHER_NIK), witness(ENDANG))) == ("witness_1",)
     assert lacking("FORM_INCOMPLETE", witnesses=(witness("351016150870900"), witness(ENDANG))) == ("witness_1",)
     assert lacking("FORM_INCOMPLETE", father=None, marriage=None) == ()
+    broken = witness(ENDANG, name=Personal("END\ufffdNG"))
+    assert lacking("WITNESS_NAME_UNREADABLE", witnesses=(witness(), broken)) == ("witness_2",)
+    assert lacking("REPORTER_NAME_UNREADABLE", reporter=broken) == ("reporter",)
 
 
 def test_consent_is_named_and_holds_nothing() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.contract import naming
 from gateway.contract.masked import Personal
 from gateway.contract.naming import is_placeholder, normalise_name
-from gateway.verify.names import check_name
+from gateway.verify.names import check_name, check_parent_name
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,26 @@ from gateway.verify.names import check_name
         "NN",
         "X",
         "MR X",
+        "B/O SITI",
+        "b/o. Siti",
+        "SITI B / O",
+        "BAYINYA SITI",
+        "ANAKNYA SITI",
+        "ANAK DARI SITI",
+        "CHILD OF SITI",
+        "SON OF SITI",
+        "TWIN OF SITI",
+        "KEMBAR DUA SITI",
+        "SITI KEMBAR KE 2",
+        "CALON NAMA",
+        "CALON BAYI SITI",
+        "PEREMPUAN NY",
+        "LAKI-LAKI NY.",
+        "XXX",
+        "XXX YYY",
+        "TEST TEST",
+        "Testing 2",
+        "PUTRA I NY SITI",
     ],
 )
 def test_placeholders(name: str) -> None:
@@ -74,6 +94,28 @@ def test_placeholders(name: str) -> None:
         "TNIA LESTARI",
         "XAVIER ALEXA",
         "AHMAD RIZKI PRATAMA",
+        "ANAK AGUNG GDE",
+        "AN NISA",
+        "NYI AGENG SERANG",
+        "PUTRA NYOMAN",
+        "I KEMBAR",
+        "NI KEMBAR SARI",
+        "KEMBAR SUTRISNO",
+        "I NYOMAN KEMBAR",
+        "PUTRI NURAINI",
+        "BONITA SARI",
+        "BO SUTRISNO",
+        "BABY SITI",  # A.4 asks for OF or an honorific behind BABY
+        "LAKI PADADA",
+        "SON YEJIN",
+        "EMMA TEST",
+        "TESTA MARIA",
+        "MAXX XAVIER",
+        "CALONGE MARIA",
+        "NYONGKI PRATAMA",
+        "NYAK SANDANG",
+        "ANNY SUSANTI",
+        "TNUNAY SELVI",
     ],
 )
 def test_real_names_are_no_placeholders(name: str) -> None:
@@ -99,6 +141,16 @@ def test_real_names_are_no_placeholders(name: str) -> None:
         ("AHMAD DAHLAN SH", ["TITLE"]),
         ("AHMAD RIZKI, PRATAMA", ["PUNCTUATION"]),
         ("AHMAD MA", []),  # a name too
+        ("SITI AMINAH NY", ["TITLE"]),  # a grown patient's
+        ("SITI AMINAH, NY.", ["TITLE"]),
+        ("TN BUDI SANTOSO", ["TITLE"]),
+        ("SDR. BUDI SANTOSO", ["TITLE"]),
+        ("I NY SUKARSA", ["ABBREV"]),  # Nyoman
+        ("NI NY. SARI", ["ABBREV"]),
+        ("I NYM. SUKARSA", ["ABBREV"]),
+        ("NI LUH NYM SARI", ["ABBREV"]),
+        ("PRIYA S/O RAJAN", ["PUNCTUATION"]),  # a Tamil's full name: the rules of a name, and no placeholder
+        ("B.O. SIMANJUNTAK", ["PUNCTUATION"]),  # initials
         ("A" * 30 + " " + "B" * 30, ["LENGTH"]),
         ("A" * 30 + " " + "B" * 29, []),
         ("", ["MISSING"]),
@@ -107,6 +159,7 @@ def test_real_names_are_no_placeholders(name: str) -> None:
         ("AHMAD\x00RIZKI", ["UNREADABLE"]),
         ("ZoÃ« Maria", ["UNREADABLE"]),
         ("NURâ€™AINI SARI", ["UNREADABLE"]),
+        ("MÃŒLLER ANNA", ["UNREADABLE"]),  # MÜLLER, in capitals before and after the wrong decoder
         ("АННА MARIA", ["NON_BASIC_LATIN"]),
     ],
 )
@@ -125,6 +178,29 @@ def test_mojibake_is_looked_for_in_what_was_sent() -> None:
 
 def test_mojibake_is_found_behind_a_mask_too() -> None:
     assert check_name("JOÃΜO MARIA", as_sent=Personal("JoÃµo Maria")) == ["UNREADABLE"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("SITI AMINAH", ""),
+        ("SITI \ufffdMINAH", "UNREADABLE"),
+        ("S1TI \ufffdMINAH", "UNREADABLE"),
+        ("ZOÃ‹ AMINAH", "UNREADABLE"),
+        ("NGUYÁ»…N LAN", "UNREADABLE"),
+        ("S1TI 2", "DIGIT"),
+        ("SITI²", "DIGIT"),
+        ("JOÃO DA CONCEIÇÃO", ""),
+        ("ÂNGELA RENÉE O'NEIL", ""),
+        ("NGUYỄN THỊ HƯỜNG", ""),
+        ("王小明", ""),
+        ("DR. H. BUDI, S.H.", ""),  # as the register has it
+        ("NY SITI", ""),
+    ],
+)
+def test_a_parents_name_must_be_readable_and_is_else_the_registers(name: str, expected: str) -> None:
+    assert check_parent_name(name) == expected
+    assert check_parent_name(Personal(name)) == expected
 
 
 def test_normal_form() -> None:
@@ -166,6 +242,21 @@ PIECES = (
         "SITI",
         "PUTRA",
     ),
+    *(
+        "CHILD",
+        "SON",
+        "DAUGHTER",
+        "DARI",
+        "BAYINYA",
+        "ANAKNYA",
+        "CALON",
+        "PEREMPUAN",
+        "LAKI",
+        "LAKI-",
+        "TEST",
+        "TESTING",
+    ),
+    *("B/O", "B", "/", "O", "BO", "KE", "DUA", "KEDUA", "ONE", "XX", "XXXXXXXXX", "XXXXXXXXXX", "I", "NI", "NY."),
 )
 
 
@@ -175,7 +266,9 @@ PIECES = (
 )
 def test_the_quick_look_at_words_never_misses_a_placeholder(pieces: list[str], *, small: bool) -> None:
     name = "".join(pieces)
-    slow = naming._PLACEHOLDERS.search(normalise_name(name)) is not None
+    plain = normalise_name(name)
+    words = " ".join(naming._DOTTING.sub(" ", plain).split())
+    slow = naming._BABY_OF.search(plain) is not None or naming._PLACEHOLDERS.search(words) is not None
     assert is_placeholder(name.lower() if small else name) is slow
 
 
