@@ -7,6 +7,7 @@ sender keeps it, to a repeated one the stored answer byte for byte.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import hashlib
 import json
 import time
@@ -46,13 +47,26 @@ _HEADER_BYTES = 4096
 
 
 def content_digest(raw: bytes) -> bytes:
-    """Return the SHA-256 of a message without MSH-7: a sender's repeat may bear a new time (domain A.6)."""
+    """Return the SHA-256 of a message without MSH-7: a sender's repeat may bear a new time (domain A.6).
+
+    Nor do line ends count, or what lies around the message: an engine that sends again may write them another way.
+    """
+    raw = _plain_lines(raw)
     end = raw.find(b"\r")
     head, rest = (raw, b"") if end < 0 else (raw[:end], raw[end:])
     fields = head.split(head[3:4]) if len(head) > 3 else [head]  # noqa: PLR2004 - MSH and its separator
     if len(fields) > 6:  # noqa: PLR2004 - MSH-7 is the seventh part
         fields[6] = b""
     return hashlib.sha256(b"|".join(fields) + rest).digest()
+
+
+def _plain_lines(raw: bytes) -> bytes:
+    """Return a message with CR behind each segment, the last one too, and nothing before MSH."""
+    if not raw.startswith(b"MSH"):
+        raw = raw.removeprefix(codecs.BOM_UTF8).lstrip()
+    if b"\n" in raw:
+        raw = raw.replace(b"\r\n", b"\r").replace(b"\n", b"\r")
+    return raw if raw[-1:] == b"\r" != raw[-2:-1] else raw.rstrip(b"\r") + b"\r"
 
 
 def _digests(raw: bytes) -> tuple[bytes, bytes]:

@@ -61,7 +61,6 @@ _EXPECTED = {
 _SEVERITIES = "EWI"
 _STILLBIRTH = Event.STILLBIRTH
 _ELSEWHERE = (PlaceKind.HOME, PlaceKind.OTHER)
-_ONE_CHILD = (None, PluralityKind.SINGLE)
 
 
 class _Parent(NamedTuple):
@@ -281,12 +280,15 @@ def _sex(case: _Case) -> None:
 
 
 def _order(case: _Case) -> None:
-    """F 4: of a multiple birth the order must be known, and must lie within the set."""
-    plurality = case.values.get("child.plurality")
-    if not case.live or plurality in _ONE_CHILD:
+    """F 4: of a multiple birth the order must be known, and must lie within the set; a single child is the first."""
+    plurality, order = case.values.get("child.plurality"), case.values.get("child.birth_order")
+    if not case.live or plurality is None:
+        return
+    if plurality is PluralityKind.SINGLE:
+        if order is not None and order > 1:  # told by two messages: of one, the adapter knows which field says so
+            case.tell("PLURALITY_CONFLICT", "child.plurality")
         return
     limit = plurality if plurality is not PluralityKind.OTHER else 10
-    order = case.values.get("child.birth_order")
     if order is None or order > limit:
         case.tell("BIRTH_ORDER", "child.birth_order")
 

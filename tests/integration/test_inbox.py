@@ -646,6 +646,19 @@ async def test_an_application_answer_on_the_same_connection_is_stored_and_repeat
         assert await ask(intake, raw) == first
 
 
+@pytest.mark.parametrize(
+    "again",
+    [
+        b"MSH|^~\\&|A|B|C|D|2026||ADT\nPID|1\n",
+        b"MSH|^~\\&|A|B|C|D|2025||ADT\r\nPID|1",
+        b"\xef\xbb\xbfMSH|^~\\&|A|B|C|D|2025||ADT\rPID|1\r\r",
+        b"\r\n MSH|^~\\&|A|B|C|D|2025||ADT\rPID|1\r",
+    ],
+)
+def test_a_repeat_with_other_line_ends_is_the_same_content(again: bytes) -> None:
+    assert content_digest(again) == content_digest(b"MSH|^~\\&|A|B|C|D|2025||ADT\rPID|1\r")
+
+
 def test_the_content_digest_leaves_out_the_time_only() -> None:
     base = b"MSH|^~\\&|A|B|C|D|2025||ADT^A01|1|P|2.5\rPID|1\r"
     assert content_digest(base) == content_digest(base.replace(b"|2025|", b"|2026|"))
