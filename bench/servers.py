@@ -152,6 +152,7 @@ class Workshop:
             log_file = "{self.directory}/procot.log"
             [registry]
             url = "{registry}"
+            twin_wait_s = 0
             token_file = "{self.directory}/token"
             check_user = "BENCH"
             check_password_file = "{self.directory}/token"

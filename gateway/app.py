@@ -24,6 +24,7 @@ from gateway.config import secret
 from gateway.contract.ports import RegistrySettings
 from gateway.errors import ConfigError, DatabaseStartError, KeyMissingError, StoreUnavailableError
 from gateway.evidence.keys import Keyring
+from gateway.hl7 import lexer
 from gateway.mllp.client import ClientPool
 from gateway.mllp.server import MllpServer, Peer
 from gateway.mllp.tls import server_context
@@ -68,6 +69,7 @@ _CLOCKS_FIRST_S, _CLOCKS_LOOK_S = 30.0, 300.0
 _SCHEMA_LOOK_S = 15.0
 _SENDERS_SHARE = 0.8  # of the time for draining, at most
 _KEYS_LOOK_S = 5.0
+_COMPILED = not str(lexer.__file__).endswith(".py")  # by `make compiled`, or the image
 _COMMON_VERSIONS = ("2.3", "2.4", "2.5")
 RUN_FILE = "procot.json"
 
@@ -179,7 +181,13 @@ class Gateway:
             stack.callback(self._write_run_file().unlink, missing_ok=True)
             stack.callback(workers.take_nothing_new)
             stack.callback(self._begin_drain)
-            _log.info("gateway.ready", address=self.addresses.mllp, url=self.addresses.http, pid=os.getpid())
+            _log.info(
+                "gateway.ready",
+                address=self.addresses.mllp,
+                url=self.addresses.http,
+                pid=os.getpid(),
+                compiled=_COMPILED,
+            )
             yield self.addresses
             _log.info("gateway.stopping")
 

@@ -43,6 +43,7 @@ FIELDS = frozenset(
         "address",
         "attempt",
         "bytes",
+        "compiled",
         "connection",
         "connections",
         "directory",
