@@ -73,7 +73,7 @@ class MessageNotKeptError(ProcotError):
 class BirthBusyError(StoreUnavailableError):
     """Somebody works on a birth that this one has to do with; nothing was changed. `mothers`: lock them first.
 
-    Whoever holds a birth never waits for another one (pipeline.likeness): it gives up, and begins again.
+    Whoever holds a birth waits for no other one to compare with (pipeline.likeness): it gives up, and begins again.
     """
 
     code = "BIRTH_BUSY"

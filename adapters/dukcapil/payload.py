@@ -159,10 +159,8 @@ def _number(value: int | None) -> int | None:
 
 
 def _order(child: Child) -> int | None:
-    """Return the order within the delivery; a single birth is the first of one."""
-    if child.birth_order is None and child.plurality is PluralityKind.SINGLE:
-        return 1
-    return child.birth_order
+    """Return the order within the delivery; a single birth is the first of one, whatever a hospital counts there."""
+    return 1 if child.plurality is PluralityKind.SINGLE else child.birth_order
 
 
 def _parent(parent: Parent | None, family_card: Personal | None) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ _RUN = re.compile(r"\d{8}", re.ASCII)
 _INCOMPLETE = re.compile(r"(\d{4})(\d{2})?", re.ASCII)
 _MONTH_NAMES = "JAN FEB MAR APR MEI JUN JUL AGU SEP OKT NOV DES"
 _MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES.split(), 1)}
-_MONTHS |= {"MAY": 5, "AUG": 8, "AGS": 8, "OCT": 10, "NOP": 11, "DEC": 12}
+_MONTHS |= {"PEB": 2, "MAY": 5, "AUG": 8, "AGS": 8, "AGT": 8, "OCT": 10, "NOP": 11, "DEC": 12}
 _FIRST_YEAR, _LAST_YEAR = 1900, 2200
 _MONTHS_OF_YEAR, _DAYS_OF_MONTH, _SHORTEST_MONTH = 12, 31, 28
 _CENTURY = 100
@@ -29,9 +29,16 @@ _CHILD_DAYS = 10 * 366
 _Parts = tuple[int, int, int]  # year, month, day; 0 where it is not said
 
 
-@lru_cache(maxsize=512)  # a message is asked several times
+_LONGEST = 40  # characters
+
+
 def rough_age(text: str, today: dt.date) -> int | None:
     """Return the days since such a birth date, None where it tells nothing. A day before the month is Indonesian."""
+    return _rough_age(text, today) if len(text) <= _LONGEST else None
+
+
+@lru_cache(maxsize=512)  # a message is asked several times
+def _rough_age(text: str, today: dt.date) -> int | None:
     written = text.strip().upper()
     parts = _parts(written)
     if parts is not None:

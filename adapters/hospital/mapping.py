@@ -232,7 +232,7 @@ def _map_set(sheet: Sheet, pid: Segment) -> None:
     multiple = multiple.upper()
     if multiple in NO:
         sheet.write("child.plurality", _SINGLE, pid, 24)
-    elif multiple in YES:
+    elif multiple in YES and multiple != "1":  # of F-2.01 a 1 is "Tunggal": of such a field nothing is known
         size = min(max(order, PluralityKind.TWIN), PluralityKind.OTHER)
         sheet.suppose("child.plurality", PluralityKind(size))
     elif multiple == DELETE:

@@ -44,6 +44,7 @@ _CONTACT = frozenset(
     | {"CONTACT", "CONTACT PERSON", "EMERGENCY CONTACT", "EMERGENCY CONTACT PERSON", "NEXT OF KIN", "NONE", "OTHER"}
     | {"UNKNOWN", "KELUARGA", "KONTAK", "KONTAK DARURAT", "LAINNYA", "LAIN LAIN", "PENANGGUNG JAWAB", "PJ"}
 )
+_LONGEST_RELATION = 100  # characters; no relation is called so
 _NOISE = re.compile(r"[\s.]+")
 _WORD = re.compile(r"[A-Z0-9]+")
 _INDONESIA = frozenset({"IDN", "ID", "WNI", "INA", "INDONESIA", "360"})
@@ -83,7 +84,7 @@ def _relation(nk1: Segment, field: int) -> list[str]:
     if not cells:
         return []
     cell = cells[0]
-    return [words for value in (*cell[:2], *cell[3:5]) if value and (words := _words(value))]
+    return [words for value in (*cell[:2], *cell[3:5]) if value and (words := _words(value[:_LONGEST_RELATION]))]
 
 
 @lru_cache(maxsize=512)  # few relations make up all traffic; bounded, since a sender may write any

@@ -8,11 +8,18 @@ from functools import cache, lru_cache
 _KIND = re.compile(r"^(?:KAB(?:UPATEN)?|KOTA(?:MADYA)?|KODYA)\b[. ]*")
 
 
-@lru_cache(maxsize=1024)  # births are in few places; bounded, since a sender may write any
+_LONGEST = 100  # characters; no place is called so
+
+
 def region_of(name: str, *, home: str) -> str | None:
     """Return the four-digit code of a named place: the facility's own where the name is absent or fits, else the
     only one so called; None for a name that several bear, or none.
     """  # noqa: D205 - one sentence
+    return _region_of(name, home) if len(name) <= _LONGEST else None
+
+
+@lru_cache(maxsize=1024)  # births are in few places; bounded, since a sender may write any
+def _region_of(name: str, home: str) -> str | None:
     plain = _plain(name)
     found = _regions().get(plain, frozenset())
     exact = _exact().get(_spaced(name))

@@ -85,15 +85,16 @@ def is_newborn(message: Message, facility: FacilityProfile, *, at: dt.datetime, 
 
 
 def unsure_birth(message: Message, facility: FacilityProfile, *, at: dt.datetime, zone: dt.tzinfo) -> Location | None:
-    """Return PID-7 where an admission that opens nothing has one mark, and no birth date that would settle it.
+    """Return PID-7 where an admission that opens nothing has one mark of a newborn.
 
-    Two marks are needed (domain A.1); but a newborn whose date cannot be read must not be passed over in silence.
+    Two marks are needed (domain A.1); but what may well be a birth must not be passed over in silence.
     """
     pid = message.first("PID")
     if pid is None or _told(message) is not Effect.OPEN:
         return None
     age, born = age_in_days(pid, at, zone), read_moment(text_of(pid, 7), zone)
-    if age is not None and (age > _INFANT_DAYS or (born is not None and born.precision >= _DAY)):
+    exact = born is not None and born.precision >= _DAY
+    if age is not None and age > (_NEWBORN_DAYS if exact else _INFANT_DAYS):
         return None
     if _lives_as_grown(message) or not _marks(message, facility, age):
         return None

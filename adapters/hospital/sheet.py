@@ -25,6 +25,7 @@ DELETE = '""'
 _FIRST_YEAR, _LAST_YEAR = 1900, 2200
 _FILLERS = frozenset({"N/A", "NA", "NULL", "NONE"})
 _LONGEST_FILLER = 4
+_LONGEST_MOMENT = 40  # what is remembered of senders' texts must be short, too
 _DAY = Precision.DAY
 _NONE: frozenset[str] = frozenset()
 _new_tuple = tuple.__new__
@@ -125,9 +126,13 @@ def deleted(segment: Segment, field: int) -> bool:
     return field < len(fields) and fields[field].strip() == DELETE
 
 
-@lru_cache(maxsize=512)  # a message says the same moment several times
 def read_moment(text: str, zone: dt.tzinfo) -> Moment | None:
     """Read an HL7 date-time; None for what is none, or lies in no living person's time."""
+    return _read_moment(text, zone) if len(text) <= _LONGEST_MOMENT else None
+
+
+@lru_cache(maxsize=512)  # a message says the same moment several times
+def _read_moment(text: str, zone: dt.tzinfo) -> Moment | None:
     try:
         moment = parse_moment(text.strip(), zone)
     except (ValueError, OverflowError):

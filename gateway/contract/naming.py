@@ -39,8 +39,8 @@ _PLACEHOLDERS = re.compile(
             rf"^(?:PEREMPUAN|LAKI LAKI|LAKI) {_HONORIFIC}\b",
             r"^(?:NY|NYONYA|SDRI)\b",
             # Whatever stands in front: "BBLR NY SITI", "PUTRA NY SITI". Behind a name it is a grown patient's title.
-            # Behind a first word I or NI no lady is spoken of: I NY SUKARSA is a Balinese Nyoman, cut short.
-            r"(?<!^I )(?<!^NI )\bNY [A-Z]",
+            # Behind I, NI and the words of a caste no lady is spoken of: I NY SUKARSA, I GST NY RAI are Nyoman.
+            r"(?<!^I )(?<!^NI )(?<!\bGST )(?<!\bGUSTI )(?<!\bDEWA )(?<!\bAGUNG )(?<!^A A )(?<!^AA )\bNY [A-Z]",
             r"\b(?:NYONYA|SDRI) [A-Z]",
             # "TWIN B", "SITI RAHAYU TWIN 2", "BAYI KEMBAR II", "KEMBAR DUA": which one, not who (I KEMBAR is a name)
             rf"\b(?:TWIN|KEMBAR)(?: [A-D]| ?[1-4]| I{{1,3}}| KE ?[1-4]| (?:{_ORDINALS}))\b",
@@ -95,7 +95,7 @@ def normalise_name(text: str) -> str:
 def is_placeholder(name: str) -> bool:
     """Tell whether a name only says whose baby it is (domain A.4): BY NY SITI, BAYI TN BUDI, BELUM BERNAMA.
 
-    "ANAK AGUNG ..." and "AN NISA ..." are real names: ANAK and AN count only with an honorific behind them.
+    "ANAK AGUNG ..." and "AN NISA ..." are real names: ANAK and AN count only with an honorific, OF or DARI behind them.
     """
     if name.isascii() and name.replace(" ", "").isalnum() and _TELLING.isdisjoint(name.upper().split()):
         return False

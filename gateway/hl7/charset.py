@@ -69,6 +69,7 @@ _LARGE = 1024 * 1024
 _ASTRAL = re.compile(rb"[\xf0-\xf4][\x80-\xbf]{3}")
 _REPLACEMENT = "\ufffd".encode()
 _CHARSET = 17  # MSH-18 among the parts of MSH, the separator being MSH-1
+_LONGEST = 200  # bytes of MSH-18 that are looked at: a sender may write any
 _C1 = re.compile(rb"[\x80-\x9f]")
 
 
@@ -119,7 +120,7 @@ def _declared(raw: bytes) -> _Declared:
     fields = msh.split(msh[3:4], _CHARSET + 1) if len(msh) > 3 else []  # noqa: PLR2004 - MSH and its separator
     if len(fields) <= _CHARSET or not fields[_CHARSET]:
         return _NOTHING
-    return _named(fields[_CHARSET], fields[1][1:2] or b"~")
+    return _named(fields[_CHARSET][:_LONGEST], fields[1][1:2] or b"~")
 
 
 @lru_cache(maxsize=256)  # few names make up all traffic; bounded, since a sender may write any

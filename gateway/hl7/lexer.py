@@ -20,6 +20,7 @@ _MSH_LENGTH = 8  # "MSH", the field separator and at least four encoding charact
 _LARGE = 65_536  # characters; below this one split in C is both faster and small enough
 _HEADERS = frozenset({"MSH", "FHS", "BHS"})
 _LEADING = "\ufeff\r \t"  # byte order marks, blank lines and blanks before MSH
+_NAME_LENGTH = 3
 _NAME = re.compile(r"[A-Z][A-Z0-9]{2}")
 
 
@@ -155,8 +156,12 @@ def split_segments(text: str, *, limit: int) -> tuple[Delimiters, list[Segment]]
     return delimiters, segments
 
 
-@lru_cache(maxsize=1024)  # few names make up all traffic; bounded, since a sender may write any
 def _is_name(text: str) -> bool:
+    return len(text) == _NAME_LENGTH and _may_be_name(text)
+
+
+@lru_cache(maxsize=1024)  # few names make up all traffic; bounded, since a sender may write any
+def _may_be_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 

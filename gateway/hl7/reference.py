@@ -23,6 +23,7 @@ _FIRST_WITH_TABLES = "2.3.1"
 # What hl7apy's base data types hold, in characters; the others have no limit. A test holds the two together.
 _LONGEST = {"ST": 199, "GTS": 199, "TN": 199, "IS": 20, "TX": 65536, "FT": 65536, "NM": 16, "SI": 4}
 _LONGEST_BY_VERSION = {"2.1": {"ID": 999}, "2.6": {"ST": 999}}
+_LONGEST_VERSION = 20  # characters: a sender may write any
 _KEPT_NAMES = 2048  # names come from senders: what is remembered about them has a cap
 
 
@@ -68,9 +69,13 @@ class Structure:
     known: frozenset[str]
 
 
-@lru_cache(maxsize=256)
 def resolve_version(version: str) -> Resolved:
     """Return the supported version for what a sender wrote: itself, else the closest lower one, else the lowest."""
+    return _resolved(version[:_LONGEST_VERSION])
+
+
+@lru_cache(maxsize=256)
+def _resolved(version: str) -> Resolved:
     if version in VERSIONS:
         return Resolved(version, exact=True)
     numbers = version.split(".")

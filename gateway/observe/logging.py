@@ -178,7 +178,7 @@ class _Lines:
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a collection of garbage under it may log, too
         self._waiting: list[str] = []
         self._due: asyncio.AbstractEventLoop | None = None  # which will write what waits
         self._lost = 0

@@ -13,6 +13,7 @@ import structlog
 
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, MOVES, State
+from gateway.contract.ports import Effect
 from gateway.contract.precedence import Source, keep_stronger
 from gateway.contract.record import BirthRecord, Event, PluralityKind
 from gateway.contract.registered import as_registered, differing
@@ -92,6 +93,7 @@ async def apply(
 
     `dated`: what was written earlier comes late from now on (gateway.pipeline.late).
     """
+    told = _doubting_plurality(birth.record, record, told)
     record, stayed = keep_stronger(birth.record, record, by=Source.HL7)
     if stayed:  # a form or an officer had said otherwise
         kept = because(told.why, f"differs from a stronger source, which stays: {', '.join(stayed)}")
@@ -110,7 +112,8 @@ async def apply(
     if dated and told.at and not told.older_than(birth.told_at):
         await births.set_told_at(connection, birth, told.at)
     if changed or birth.state is State.CANCELLED:
-        if await question.is_answered_by(connection, birth, told.kept.id):
+        says_more = birth.state is State.CANCELLED or not question.NO_ANSWER.issuperset(changed)
+        if says_more and await question.is_answered_by(connection, birth, told.kept.id):
             question.close(birth)
         event = f"{told.kept.event}: {told.late}" if told.late else told.kept.event
         why = Why("hospital", "assign", event, told.kept.id, {"changed": list(changed)})
@@ -123,6 +126,20 @@ async def apply(
     else:
         await _told_again(context, connection, birth, told)
     return True
+
+
+def _doubting_plurality(before: BirthRecord, after: BirthRecord, told: Told) -> Told:
+    """Let a person look where a result says single of a birth that was one of several, or the other way round.
+
+    Within one message the hospital's adapter finds such a contradiction; a corrected notice (A08) is no contradiction.
+    """
+    known, says = before.child.plurality, after.child.plurality
+    if told.draft.effect is not Effect.OBSERVE or known is None or says is known:
+        return told
+    if PluralityKind.SINGLE not in (known, says):
+        return told
+    doubt = Finding("PLURALITY_CONFLICT", told.draft.places.get("child.plurality"))
+    return replace(told, draft=replace(told.draft, findings=(*told.draft.findings, doubt)))
 
 
 async def _told_again(context: Context, connection: Connection, birth: Birth, told: Told) -> None:

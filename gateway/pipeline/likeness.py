@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from gateway.contract.lifecycle import JUDGED, State
-from gateway.errors import BirthBusyError, StoreUnavailableError
+from gateway.errors import BirthBusyError
 from gateway.pipeline.rejudge import LIKENESS, doubt, doubt_anew, keys_of, mothers_of, rejudge
 from gateway.store import births, likenesses
 from gateway.store.births import Why
@@ -54,7 +54,7 @@ _WORDS = {
 async def patiently(attempt: Callable[[frozenset[bytes]], Awaitable[T]], rng: random.Random = _ANY) -> T:
     """Run a transaction that may find a birth busy, again with the mothers it names locked at its beginning.
 
-    Raises StoreUnavailableError where somebody is busy with it all the time.
+    Raises BirthBusyError where somebody is busy with it all the time.
     """
     mothers: frozenset[bytes] = frozenset()
     for number in range(_ATTEMPTS):
@@ -64,7 +64,7 @@ async def patiently(attempt: Callable[[frozenset[bytes]], Awaitable[T]], rng: ra
             if busy.mothers <= mothers:
                 await asyncio.sleep(_PAUSE_S * (number + rng.random()))
             mothers |= busy.mothers
-    raise StoreUnavailableError("another birth of this mother is being worked on; nothing was changed, try again")
+    raise BirthBusyError(mothers)
 
 
 async def begun_again(database: Database, work: Callable[[Connection], Awaitable[T]]) -> T:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from gateway.store.database import Connection
 
 
+# What an office never asks for: a message that changes nothing else answers nothing.
+NO_ANSWER = frozenset({"child.visit", "child.name_as_sent", "reporter.phone"})
+
+
 def is_open(birth: Birth) -> bool:
     """Whether an office waits for an answer."""
     return any(finding.get("by") == OFFICE for finding in birth.findings)

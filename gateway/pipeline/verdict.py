@@ -40,9 +40,7 @@ UPDATES = tuple(effect for effect in Effect if effect not in (Effect.NONE, Effec
 _PID_3 = Location("PID", 1, 3)
 _MSH_7, _MSH_18 = Location("MSH", 1, 7), Location("MSH", 1, 18)
 _SKEW = dt.timedelta(minutes=10)  # a message from the future (domain A.3, F 110)
-# Two babies in one message: which of them each segment is about is not said (domain F 109). A number that is cut off
-# may be another baby's.
-_OPENS_NOTHING = frozenset({"SEGMENT_EXTRA", "RECORD_NUMBER_CUT"})
+_OF_A_MESSAGE = ("MSH", "PID")  # a second one of these is a second message, or a second patient
 # What the birth lacks once an update has deleted a field (domain F 21).
 _DELETED = {
     "child.name": Finding("NAME_MISSING", Location("PID", 1, 5)),
@@ -74,7 +72,7 @@ class Verdict:
     @property
     def effect(self) -> Effect:
         """What it means for a birth."""
-        if self.draft is None or self.rejected or any(f.code in _OPENS_NOTHING for f in self.findings):
+        if self.draft is None or self.rejected or any(map(_opens_nothing, self.findings)):
             return Effect.NONE
         return self.draft.effect
 
@@ -149,7 +147,7 @@ class Judge:
         verdict.findings += check_structure(message, verdict.header, load_policy(facility.policy))[:_MOST_FINDINGS]
         if draft.sent_at is not None and draft.sent_at > now + _SKEW:
             verdict.findings.append(Finding("CLOCK_SKEW", _MSH_7))
-        if any(f.code == "SEGMENT_EXTRA" for f in verdict.findings):
+        if any(map(_is_of_two, verdict.findings)):
             return  # what two patients' segments say together is said of neither (domain F 109)
         if not draft.medical_record:
             verdict.findings.append(Finding("MEDICAL_RECORD_MISSING", _PID_3))
@@ -176,6 +174,16 @@ def _without_doubles(structural: list[Finding], judged: Sequence[Finding]) -> li
 def _field(finding: Finding) -> tuple[str, int, int] | None:
     place = finding.place
     return (place.segment, place.sequence, place.field) if place else None
+
+
+def _is_of_two(finding: Finding) -> bool:
+    """Whether two babies are in one message: which of them each segment is about is not said (domain F 109)."""
+    return finding.code == "SEGMENT_EXTRA" and finding.place is not None and finding.place.segment in _OF_A_MESSAGE
+
+
+def _opens_nothing(finding: Finding) -> bool:
+    """Whether nobody can tell what birth this is about. A number that is cut off may be another baby's."""
+    return finding.code == "RECORD_NUMBER_CUT" or _is_of_two(finding)
 
 
 def _is_test(findings: list[Finding]) -> bool:

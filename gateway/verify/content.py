@@ -280,13 +280,9 @@ def _sex(case: _Case) -> None:
 
 
 def _order(case: _Case) -> None:
-    """F 4: of a multiple birth the order must be known, and must lie within the set; a single child is the first."""
+    """F 4: of a multiple birth the order must be known, and must lie within the set."""
     plurality, order = case.values.get("child.plurality"), case.values.get("child.birth_order")
-    if not case.live or plurality is None:
-        return
-    if plurality is PluralityKind.SINGLE:
-        if order is not None and order > 1:  # told by two messages: of one, the adapter knows which field says so
-            case.tell("PLURALITY_CONFLICT", "child.plurality")
+    if not case.live or plurality is None or plurality is PluralityKind.SINGLE:
         return
     limit = plurality if plurality is not PluralityKind.OTHER else 10
     if order is None or order > limit:

@@ -28,7 +28,8 @@ _ABBREVIATIONS = frozenset({"MUH", "MUHD", "MOH", "MOCH", "MOHD", "MHD", "MD", "
 # I is a word: I GEDE, I KETUT (F 33).
 _ONE_LETTER_WORDS = frozenset({"I"})
 _PLAIN = re.compile(r"[A-Z]{2,}(?: [A-Z]{2,})+")
-_ODD = _COURTESY | _BEFORE | _BEHIND_DOTTED | _ABBREVIATIONS
+_CHILDS_COURTESY = "AN"  # anak; a name too, where it bears no dot: AN NISA
+_ODD = {_CHILDS_COURTESY} | _COURTESY | _BEFORE | _BEHIND_DOTTED | _ABBREVIATIONS
 # Letters that no accent can be taken from.
 _WITHOUT_ACCENT = str.maketrans({"Æ": "AE", "Ø": "O", "Œ": "OE", "Ł": "L", "Đ": "D", "Ð": "D", "Þ": "TH", "ẞ": "SS"})
 _UNFIT = frozenset(
@@ -122,7 +123,7 @@ def _sorted_words(name: str) -> tuple[bool, bool, str]:
             titles = True
             if after_comma:
                 rest[-1] = rest[-1].rstrip(",")
-        elif _is_abbreviation(word):
+        elif _is_abbreviation(word) or (word == _CHILDS_COURTESY and 1 < index == len(words) - 1):
             abbreviations = True
         else:
             rest.append(word)
@@ -134,6 +135,8 @@ def _is_title(word: str, *, first: bool, last: bool, after_comma: bool) -> bool:
     if (first and plain in _BEFORE) or ((first or last) and plain in _COURTESY):
         return True
     marked = after_comma or "." in word
+    if plain == _CHILDS_COURTESY and marked and (first or last):
+        return True
     return (last or marked) and plain in (_BEHIND_DOTTED if marked else _BEHIND)
 
 

@@ -217,3 +217,19 @@ async def test_another_foreign_father_does_not_pass_while_the_registry_works_on_
     await way.work()
     assert await way.state(NUMBER) is State.IN_PROCESS
     assert len(way.registry.submissions) == 1
+
+
+def plurality(value: str) -> str:
+    return f"OBX|1|NM|57722-1^^LN||{value}||||||F"
+
+
+async def test_a_result_that_calls_a_twin_single_is_for_a_person_to_look_at(way: Journey) -> None:
+    notice = message("ADT^A01", 10, MOTHER, name="AHMAD RIZKI", whole=True).replace(b"GI|N|1", b"GI|Y|1")
+    await hear(way, notice, message("ORU^R01", 20, plurality("1")))
+    assert (await way.state(NUMBER), "PLURALITY_CONFLICT" in await findings(way)) == (State.REVIEW, True)
+
+
+async def test_a_result_that_agrees_or_tells_first_how_many_there_were_holds_nothing(way: Journey) -> None:
+    notice = message("ADT^A01", 10, MOTHER, name="AHMAD RIZKI", whole=True).replace(b"GI|N|1", b"GI||3")
+    await hear(way, notice, message("ORU^R01", 20, plurality("1")), message("ORU^R01", 30, plurality("1")))
+    assert await way.state(NUMBER) is State.READY

@@ -622,6 +622,8 @@ def test_fields_that_contradict_each_other_on_a_multiple_birth_are_told_once_and
         (("", "3", "", "1"), 1, None),
         (("", "", "", "KEMBAR 3"), 3, None),
         (("?", "2", "", ""), None, 2),
+        (("1", "1", "", ""), None, 1),  # of F-2.01 a 1 is Tunggal
+        (("1", "1", "", "1^Tunggal"), 1, 1),
     ],
 )
 def test_fields_that_agree_on_a_multiple_birth_are_no_finding(

@@ -265,11 +265,3 @@ def test_a_stillborn_childs_parents_must_be_readable_too() -> None:
     assert record.mother
     broken = record.mother.model_copy(update={"name": Personal("SITI \ufffdMINAH")})
     assert "MOTHER_NAME_UNREADABLE" in codes(judged(record.model_copy(update={"mother": broken})))
-
-
-def test_an_order_above_one_of_a_single_child_is_for_a_person_to_look_at() -> None:
-    def found(order: int) -> set[str]:
-        return {f.code for f in judged(sample_01("child.birth_order", order)).findings}
-
-    assert "PLURALITY_CONFLICT" in found(2)
-    assert "PLURALITY_CONFLICT" not in found(1)

@@ -104,6 +104,11 @@ def test_twins_name_their_group_and_order() -> None:
     assert (body["anak"]["jenis_kelahiran"], body["anak"]["urutan_kembar"]) == (2, 2)
 
 
+def test_a_single_child_is_the_first_whatever_its_hospital_counts() -> None:
+    body = made(birth_record(child=child(plurality=PluralityKind.SINGLE, birth_order=3)))
+    assert (body["anak"]["jenis_kelahiran"], body["anak"]["urutan_kembar"]) == (1, 1)
+
+
 def test_a_stillbirth_has_no_name_and_asks_for_its_letter_only() -> None:
     body = made(birth_record(event=Event.STILLBIRTH, stillbirth=Stillbirth(cause="ASFIKSIA")))
     assert body["jenis"] == "LAHIR_MATI"

@@ -145,6 +145,13 @@ def test_real_names_are_no_placeholders(name: str) -> None:
         ("SITI AMINAH, NY.", ["TITLE"]),
         ("TN BUDI SANTOSO", ["TITLE"]),
         ("SDR. BUDI SANTOSO", ["TITLE"]),
+        ("AN. MUHAMMAD RIZKY", ["TITLE"]),  # a child's
+        ("MUHAMMAD RIZKY, AN", ["TITLE"]),
+        ("MUHAMMAD RIZKY AN", ["ABBREV"]),
+        ("I GST NY RAI", ["ABBREV"]),
+        ("I GUSTI NY OKA", ["ABBREV"]),
+        ("DEWA NY ADI", ["ABBREV"]),
+        ("A A NY RAKA", ["ABBREV"]),
         ("I NY SUKARSA", ["ABBREV"]),  # Nyoman
         ("NI NY. SARI", ["ABBREV"]),
         ("I NYM. SUKARSA", ["ABBREV"]),

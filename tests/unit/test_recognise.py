@@ -84,6 +84,9 @@ def test_one_mark_without_a_birth_date_is_told_and_opens_nothing(born: str) -> N
 
 def test_a_date_in_another_spelling_alone_is_told_too() -> None:
     assert answered(admission("2025-03-11")) == (Effect.NONE, ["NEWBORN_UNSURE"])
+    assert answered(admission("20250311")) == (Effect.NONE, ["NEWBORN_UNSURE"])
+    assert answered(admission("11 Pebruari 2025")) == (Effect.NONE, ["NEWBORN_UNSURE"])
+    assert answered(admission("20250130")) == (Effect.NONE, [])
     assert answered(admission("2025-03-11", event="A05")) == (Effect.NONE, [])
 
 

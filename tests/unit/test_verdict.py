@@ -260,3 +260,10 @@ def test_two_babies_in_one_message_open_nothing() -> None:
 def test_an_answer_is_never_many_times_its_message() -> None:
     raw = sample("01").replace(b"EVN|A01|20250311093000+0700", b"EVN|A01|" + b"~".join([b"x"] * 190))
     assert len(evaluate(raw).findings) <= 60
+
+
+def test_two_visits_in_one_message_are_one_patient() -> None:
+    raw = sample("01").replace(b"\rPV1|", b"\rPV1|9|O\rPV1|")
+    verdict = evaluate(raw, judge_of(policy={"PV1.single-segment": "warning"}))
+    assert "SEGMENT_EXTRA" in codes(verdict)
+    assert verdict.effect is Effect.OPEN
