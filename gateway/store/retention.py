@@ -72,11 +72,17 @@ async def births(connection: Connection, *, days: int, limit: int) -> Culled:
 
 
 async def loose_messages(connection: Connection, *, days: int, limit: int) -> Culled:
-    """Remove the bodies of old messages about no birth, going on where the batch before ended."""
+    """Remove the bodies of old messages about no birth, going on where the batch before ended.
+
+    Looks at the next `limit` messages only, and ends before the first that is young: a search for old ones would read
+    the whole table at each start.
+    """
     after = await connection.fetchval("SELECT position FROM chores WHERE name = 'retention' FOR UPDATE")
     rows = await connection.fetch(
-        """SELECT id FROM messages WHERE id > $1 AND received_at < now() - $2 * interval '1 day'
-           ORDER BY id LIMIT $3""",
+        """WITH next AS (SELECT id, received_at < now() - $2 * interval '1 day' AS old
+                         FROM messages WHERE id > $1 ORDER BY id LIMIT $3)
+           SELECT id FROM next
+           WHERE old AND id < coalesce((SELECT min(id) FROM next WHERE NOT old), 9223372036854775807) ORDER BY id""",
         int(after or 0),
         days,
         limit,
