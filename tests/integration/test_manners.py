@@ -231,7 +231,8 @@ async def test_memory_is_given_back_when_a_flood_ends() -> None:
         async with asyncio.timeout(5):
             while found.server._connections:  # noqa: ASYNC110 - the server's own state
                 await asyncio.sleep(0.01)
-        await found.polite(3)
+        assert not any(found.buffered())
+        assert len(await found.polite(3)) == 3
 
 
 async def test_a_flood_that_takes_no_answers_is_cut_and_others_go_on() -> None:
@@ -257,7 +258,9 @@ async def test_connections_past_a_cap_are_turned_away_and_those_within_are_serve
         for _ in range(19):
             await found.idle(stack)
         polite = asyncio.ensure_future(found.polite(EACH))
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(5):
+            while len(found.server._connections) < 20:  # noqa: ASYNC110 - the server's own state
+                await asyncio.sleep(0.001)
         refused = await asyncio.gather(*(_hung_up(found) for _ in range(50)))
         assert all(refused) or polite.done(), reason
         assert len(await polite) == EACH
