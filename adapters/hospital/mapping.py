@@ -11,7 +11,8 @@ from adapters.hospital.observations import Observations, is_disputed, offset_of,
 from adapters.hospital.parents import CARD_TYPES, NIK_TYPES, Identifier, clean_nik, first_of, identifiers, read_sex
 from adapters.hospital.places import region_of
 from adapters.hospital.sheet import DELETE, Sheet, clean, deleted, meant, read_moment
-from gateway.contract.naming import is_placeholder, normalise_name
+from gateway.contract.naming import normalise_name
+from gateway.contract.nobody import is_no_name
 from gateway.contract.record import Event, PlaceKind, PluralityKind, Variant
 from gateway.hl7.dates import Moment, Precision
 from gateway.hl7.location import Location
@@ -114,7 +115,7 @@ def _map_name(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> None:
 def _is_swapped_placeholder(pid: Segment, name: str) -> bool:
     """Tell whether a name is a placeholder the other way round only: one as it stands is found by the rules."""
     swapped = read_name(pid, 5, "family_given")[0]
-    return swapped != name and is_placeholder(swapped) and not is_placeholder(name)
+    return swapped != name and is_no_name(swapped) and not is_no_name(name)
 
 
 def map_birth_moment(sheet: Sheet, pid: Segment, sent_at: dt.datetime | None, zone: dt.tzinfo) -> Moment | None:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import State, judged_state
+from gateway.contract.nobody import is_nobody
 from gateway.contract.record import Event, PlaceKind, PluralityKind, Sex, Variant
 from gateway.hl7.location import Location
 from gateway.verify.cards import check_card
@@ -313,8 +314,13 @@ def _name(case: _Case) -> None:
     if name is None:
         case.tell("NAME_MISSING", "child.name")
         return
-    parents = [found for path in ("mother.name", "father.name") if (found := values.get(path))]
-    for code in check_name(name, as_sent=values.get("child.name_as_sent") or "", parents=parents):
+    found = check_name(
+        name,
+        as_sent=values.get("child.name_as_sent") or "",
+        mother=values.get("mother.name") or "",
+        father=values.get("father.name") or "",
+    )
+    for code in found:
         parameters = {"count": str(len(name))} if code == "LENGTH" else {}
         case.tell(f"NAME_{code}", "child.name", **parameters)
 
@@ -422,19 +428,23 @@ def _form(case: _Case) -> None:
 
 
 _PARTICIPANTS = (
-    ("REPORTER_NAME_UNREADABLE", "reporter.name", ""),
-    ("WITNESS_NAME_UNREADABLE", "witnesses.0.name", "I"),
-    ("WITNESS_NAME_UNREADABLE", "witnesses.1.name", "II"),
+    ("REPORTER", "reporter.name", ""),
+    ("WITNESS", "witnesses.0.name", "I"),
+    ("WITNESS", "witnesses.1.name", "II"),
 )
 
 
 def _participants(case: _Case) -> None:
     """A.8, F 105: reporter and witnesses are named in the register, whoever has to name them."""
     values = case.values
-    for code, path, which in _PARTICIPANTS:
+    for who, path, which in _PARTICIPANTS:
         name = values.get(path)
-        if name and not name.isascii() and is_unreadable(name):
-            case.tell(code, path, which=which)
+        if not name:
+            continue
+        if not name.isascii() and is_unreadable(name):
+            case.tell(f"{who}_NAME_UNREADABLE", path, which=which)
+        elif is_nobody(name):
+            case.tell(f"{who}_NAME_PLACEHOLDER", path, which=which)
 
 
 def _consent(case: _Case) -> None:

@@ -19,6 +19,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract.naming import is_placeholder, normalise_name
+from gateway.contract.nobody import is_no_name, is_nobody
 from gateway.contract.record import PluralityKind
 from gateway.verify.nik import birth_date_of, check_nik, clean_nik, sex_of
 
@@ -362,7 +363,7 @@ def _measures(a: Child, b: Child) -> Iterable[Reason]:
 def _names(a: Child, b: Child) -> Iterable[Reason]:
     if a.name is None or b.name is None:
         return
-    placeholders = [is_placeholder(child.name.reveal()) for child in (a, b) if child.name]
+    placeholders = [is_no_name(child.name.reveal()) for child in (a, b) if child.name]
     if all(placeholders):
         yield Reason("NAME_AWAITED")
     elif any(placeholders):
@@ -496,7 +497,7 @@ def _cards(*records: BirthRecord) -> list[str]:
 
 def alike(one: Personal | None, other: Personal | None) -> str:
     """Return whether two names are one: `equal`, `close` (a slip, or a part left out), `different` or `unknown`."""
-    a, b = (_words(name.reveal()) if name else [] for name in (one, other))
+    a, b = (_words(name.reveal()) if name and not is_nobody(name.reveal()) else [] for name in (one, other))
     if not a or not b:
         return _UNKNOWN
     if "".join(a) == "".join(b) or sorted(a) == sorted(b):
@@ -519,7 +520,7 @@ def name_key(record: BirthRecord) -> str:
     Sorted, so that blanks, the order of words and exchanged letters make no difference; `compare` looks closer.
     """
     name = record.mother.name if record.mother else None
-    letters = sorted("".join(_words(name.reveal()))) if name else []
+    letters = sorted("".join(_words(name.reveal()))) if name and not is_nobody(name.reveal()) else []
     return "".join(letters) if len(letters) >= _SHORTEST_NAME else ""
 
 

@@ -167,7 +167,7 @@ def test_the_age_of_the_mother(born_on: dt.date, expected: set[str]) -> None:
 
 
 def test_a_foreign_mother_needs_no_nik() -> None:
-    mother = Parent(name="JANE DOE", travel_document="PX1", citizenship="WNA")
+    mother = Parent(name="JANE MILLER", travel_document="PX1", citizenship="WNA")
     assert codes(judged(sample_01("mother", mother))) == {"MOTHER_FOREIGN"}
 
 
