@@ -1,7 +1,7 @@
 """Names that are nobody's: TIDAK ADA, UNKNOWN, PASIEN BARU, and a baby called after whose it is (domain A.4, F 26).
 
-The words are data, schemas/hl7/no-names.toml. A name is looked up word by word, with single slips of longer words, digits
-typed for letters, and blanks in the wrong places; what no listed word is in costs a look at one set.
+The words are data, schemas/hl7/no-names.toml. A name is looked up word by word, with single slips of longer words,
+digits typed for letters, and blanks in the wrong places; what no listed word is in costs a look at one set.
 """
 
 from __future__ import annotations
@@ -30,13 +30,98 @@ _ROWS = ("QWERTYUIOP", "ASDFGHJKL", "ZXCVBNM")
 
 # Before and behind a parent's name: whose child it is. The second ones are names too: they need her whole name.
 _KIN = frozenset(
-    "ANAK ADIK ADEK DEDEK BAYI BY BBL BABY INFANT NEWBORN CHILD SON DAUGHTER CALON JANIN OROK JABANG".split()
+    [
+        "ANAK",
+        "ADIK",
+        "ADEK",
+        "DEDEK",
+        "BAYI",
+        "BY",
+        "BBL",
+        "BABY",
+        "INFANT",
+        "NEWBORN",
+        "CHILD",
+        "SON",
+        "DAUGHTER",
+        "CALON",
+        "JANIN",
+        "OROK",
+        "JABANG",
+    ]
 )
-_WEAK_KIN = frozenset("AN PUTRA PUTRI BOY GIRL LAKI PEREMPUAN KEMBAR TWIN SULUNG BUNGSU".split())
-_BETWEEN = frozenset("SI DARI OF IBU NY NYONYA NN NONA TN TUAN BPK BAPAK SDR SDRI SAUDARI KE".split())
-_ORDERS = frozenset("I II III IV V 1 2 3 4 5 A B C D SATU DUA TIGA PERTAMA KEDUA KETIGA KEEMPAT".split())
+_WEAK_KIN = frozenset(
+    ["AN", "PUTRA", "PUTRI", "BOY", "GIRL", "LAKI", "PEREMPUAN", "KEMBAR", "TWIN", "SULUNG", "BUNGSU"]
+)
+_BETWEEN = frozenset(
+    [
+        "SI",
+        "DARI",
+        "OF",
+        "IBU",
+        "NY",
+        "NYONYA",
+        "NN",
+        "NONA",
+        "TN",
+        "TUAN",
+        "BPK",
+        "BAPAK",
+        "SDR",
+        "SDRI",
+        "SAUDARI",
+        "KE",
+    ]
+)
+_ORDERS = frozenset(
+    [
+        "I",
+        "II",
+        "III",
+        "IV",
+        "V",
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+        "A",
+        "B",
+        "C",
+        "D",
+        "SATU",
+        "DUA",
+        "TIGA",
+        "PERTAMA",
+        "KEDUA",
+        "KETIGA",
+        "KEEMPAT",
+    ]
+)
 _BALINESE = "AGUNG"  # behind ANAK, where it is no part of the parent's name only
-_TITLES = frozenset("NY NYONYA NN NONA TN TUAN IBU BUNDA BPK BAPAK SDR SDRI SAUDARI SAUDARA H HJ DR MR MRS".split())
+_TITLES = frozenset(
+    [
+        "NY",
+        "NYONYA",
+        "NN",
+        "NONA",
+        "TN",
+        "TUAN",
+        "IBU",
+        "BUNDA",
+        "BPK",
+        "BAPAK",
+        "SDR",
+        "SDRI",
+        "SAUDARI",
+        "SAUDARA",
+        "H",
+        "HJ",
+        "DR",
+        "MR",
+        "MRS",
+    ]
+)
 _CALLING = _KIN | _WEAK_KIN | _BETWEEN | _ORDERS | _TITLES
 
 
@@ -65,8 +150,8 @@ def names_nobody(name: str) -> bool:
 def called_after(name: str, parent: str, *, mother: bool) -> str:
     """Return SAME_AS_PARENT or PLACEHOLDER where a child bears a parent's name, or is called by it; "" elsewhere.
 
-    ANAK SITI, SITI AMINAH II, ADIK BAYI AMINAH; PUTRI SITI AMINAH for a mother of that whole name. ANAK AGUNG is a title
-    of Bali. Titles, marks and the order of words make no difference.
+    ANAK SITI, SITI AMINAH II, ADIK BAYI AMINAH; PUTRI SITI AMINAH for a mother of that whole name. ANAK AGUNG is a
+    title of Bali. Titles, marks and the order of words make no difference.
     """
     child, hers = _words(name), _bare(_words(parent))
     if not hers or set(hers).isdisjoint(child):

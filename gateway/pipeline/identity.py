@@ -21,8 +21,8 @@ from gateway.pipeline.draft import places
 from gateway.pipeline.rejudge import MESSAGE, doubt, go, keys_of, rejudge
 from gateway.store import attachments, births, likenesses, messages, revisions, siblings
 from gateway.store.births import Keys, Why
-from gateway.verify.content import deadline
 from gateway.verify.likeness import name_key
+from gateway.verify.moment import deadline
 
 if TYPE_CHECKING:
     import datetime as dt

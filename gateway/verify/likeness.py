@@ -255,6 +255,9 @@ def _seen(one: BirthRecord, other: BirthRecord) -> Iterable[Reason]:
         yield Reason("SEX_SAME", 1) if a.sex is b.sex else Reason("SEX_DIFFERS", -4)
     if one.event is not other.event:
         yield Reason("LIFE_DIFFERS", -4)
+    kinds = {a.plurality, b.plurality} - {None}
+    if PluralityKind.SINGLE in kinds and len(kinds) > 1:
+        yield Reason("PLURALITY_DIFFERS")
     orders = (order_of(one), order_of(other))
     if None not in orders:
         yield Reason("ORDER_SAME", 1) if orders[0] == orders[1] else Reason("ORDER_DIFFERS", -6)

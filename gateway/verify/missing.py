@@ -22,6 +22,7 @@ _BY_CODE = {
     "BIRTH_DATE": "birth_date",
     "BIRTH_FUTURE": "birth_date",
     "BIRTH_TIME": "birth_time",
+    "BIRTH_ZONE": "birth_time",
     "BIRTH_PLACE": "birth_place",
     "SEX_UNKNOWN": "sex",
     "BIRTH_ORDER": "birth_order",
@@ -91,7 +92,7 @@ def _form(values: Mapping[str, Any], today: dt.date) -> Iterator[str]:
 
 
 def _identified(values: Mapping[str, Any], person: str) -> bool:
-    """Tell whether the name of somebody, one can read, and a NIK of sixteen digits are there; of a foreigner the name must do."""
+    """Tell whether somebody's name and a NIK of sixteen digits are there; of a foreigner the name must do."""
     name = values.get(f"{person}.name")
     if not name or is_unreadable(name) or is_nobody(name):
         return False

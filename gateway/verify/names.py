@@ -26,8 +26,28 @@ _ABBREVIATIONS = frozenset({"MUH", "MUHD", "MOH", "MOCH", "MOHD", "MHD", "MD", "
 _ONE_LETTER_WORDS = frozenset({"I"})
 _PLAIN = re.compile(r"[A-Z]{2,}(?: [A-Z]{2,})+")
 # Titles before the name of a grown person, beside those above. With a dot also those that are names without one.
-_BEFORE_GROWN = _BEFORE | _COURTESY | frozenset(
-    {"NN", "IBU", "BU", "BUNDA", "BAPAK", "BPK", "SAUDARA", "SAUDARI", "MRS", "MR", "MS", "HAJI", "HAJJAH", "HJH", "BIDAN"}
+_BEFORE_GROWN = (
+    _BEFORE
+    | _COURTESY
+    | frozenset(
+        {
+            "NN",
+            "IBU",
+            "BU",
+            "BUNDA",
+            "BAPAK",
+            "BPK",
+            "SAUDARA",
+            "SAUDARI",
+            "MRS",
+            "MR",
+            "MS",
+            "HAJI",
+            "HAJJAH",
+            "HJH",
+            "BIDAN",
+        }
+    )
 )
 _BEFORE_GROWN_DOTTED = _BEFORE_GROWN | {"NONA", "TUAN", "PAK", "MBAK", "MAS", "MISS", "ALM", "ALMH", "BD", "NS"}
 _GROWN_ODD = _BEFORE_GROWN | _BEHIND | {"NS", "BD"}

@@ -12,7 +12,8 @@ from gateway.contract.lifecycle import State
 from gateway.contract.masked import Nik, Personal
 from gateway.contract.record import BirthRecord, Event, Parent
 from gateway.contract.revision import apply_draft, leaves_of
-from gateway.verify.content import Judgement, deadline, judge
+from gateway.verify.content import Judgement, judge
+from gateway.verify.moment import deadline
 from tests.simulators.facilities import CLOCK, MANIFEST, draft_of, facility, message_of, sample
 
 MESSAGES = {m["file"]: m for m in MANIFEST["messages"]}
