@@ -9,8 +9,13 @@ None of these is a person: the parts are put together at random. `HARD` are name
 from __future__ import annotations
 
 import random
+import sys
+from typing import TYPE_CHECKING
 
 from gateway.contract.nobody import is_no_name, is_nobody
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EACH = 500  # names of each kind
 HIGHEST = 0.001  # of all: issue 10
@@ -106,7 +111,7 @@ _FOREIGN_LAST = [
 def invented(*, each: int = EACH, seed: int = 10) -> list[str]:
     """Return different names of five kinds, in capitals, and the hard ones."""
     rng = random.Random(seed)
-    kinds = (
+    kinds: tuple[Callable[[], str], ...] = (
         lambda: _joined(rng, _JAVANESE, 1, 3),
         lambda: _joined(rng, _MUSLIM, 2, 3),
         lambda: _joined(rng, _SUNDANESE, 1, 2),
@@ -134,5 +139,6 @@ def taken_for_nobody(names: list[str]) -> list[str]:
 if __name__ == "__main__":
     everybody = invented()
     wrong = taken_for_nobody(everybody)
-    print(f"{len(everybody)} invented names, {len(wrong)} taken for nobody's: {len(wrong) / len(everybody):.4%}")
-    print("\n".join(wrong))
+    rate = f"{len(wrong) / len(everybody):.4%}"
+    sys.stdout.write(f"{len(everybody)} invented names, {len(wrong)} taken for nobody's: {rate}\n")
+    sys.stdout.writelines(f"{name}\n" for name in wrong)
