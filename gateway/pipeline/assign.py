@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from gateway.contract.lifecycle import State
 from gateway.contract.ports import PATIENT, Draft, Effect
 from gateway.contract.revision import apply_draft, may_open
-from gateway.pipeline import act, change, family, identity, late, likeness, visit
+from gateway.pipeline import act, change, family, identity, late, likeness, reuse, visit
 from gateway.pipeline.change import Told, because, is_certified, registry_has_it, review, twin_group
 from gateway.pipeline.draft import read_again
 from gateway.pipeline.family import Family
@@ -145,9 +145,19 @@ async def _apply(
 ) -> tuple[bool, Birth | None]:
     """Apply one message to the birth under `number`; False where it must wait for the registry."""
     kept, draft = told.kept, identity.addressed(told.draft, number)
+    if birth is not None:
+        told = Told(kept, draft, certified=await is_certified(connection, birth))
+        if draft.effect is Effect.CANCEL and kept.medical_record != number:
+            await births.note(connection, birth, because(told.why, "a number it had before: noted, nothing else"))
+            return True, None
+        if another := reuse.found(context, birth, told):
+            if not reuse.frees_number(context, birth, told):
+                await reuse.refuse(context, connection, birth, told, another)
+                return True, None
+            await reuse.step_aside(connection, birth, told)
+            birth = None
     if birth is None:
         return True, await _open(context, connection, kept, draft) if _opens(context, kept, draft) else None
-    told = Told(kept, draft, certified=await is_certified(connection, birth))
     match draft.effect:
         case Effect.CANCEL:
             return await _cancel(context, connection, birth, told), birth
@@ -214,7 +224,10 @@ async def _update(context: Context, connection: Connection, birth: Birth, told: 
         return True
     if draft.effect is Effect.OPEN and not told.late and await _being_withdrawn(connection, birth):
         return False
-    return await change.apply(context, connection, birth, record, told, dated=draft.effect is not Effect.OBSERVE)
+    done = await change.apply(context, connection, birth, record, told, dated=draft.effect is not Effect.OBSERVE)
+    if done:
+        await reuse.settle_doubt(context, connection, birth, told)
+    return done
 
 
 async def _being_withdrawn(connection: Connection, birth: Birth) -> bool:
@@ -257,6 +270,8 @@ async def _cancel(context: Context, connection: Connection, birth: Birth, told: 
     if birth.state is State.MERGED or told.older_than(birth.told_at):
         reason = "this record was merged into another" if birth.state is State.MERGED else _OLDER
         await births.note(connection, birth, because(why, reason))
+        return True
+    if await reuse.stays(context, connection, birth, told):
         return True
     there = not told.certified and (registry_has_it(birth) or birth.at_registry > 0)
     if there and not await act.withdraw(context, connection, birth, why):
