@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import JUDGED, MOVES, State
 from gateway.contract.ports import Draft, Effect
 from gateway.contract.precedence import keep_stronger
@@ -24,7 +23,7 @@ from gateway.store import attachments, births, events, likenesses, messages, rev
 from gateway.store.births import Keys, Why
 from gateway.verify.content import deadline
 from gateway.verify.likeness import name_key
-from gateway.verify.reuse import are_two_mothers
+from gateway.verify.reuse import are_two_babies, contradiction
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -43,7 +42,6 @@ _NUMBER = "child.medical_record"
 _OPEN = JUDGED | {State.RECEIVED, State.SEALED, State.AWAIT_OFFICE}  # judged anew by whatever is told
 _OUT = frozenset({State.CANCELLED, State.REFUSED, State.MERGED})  # not on its way to a certificate
 _HONORIFICS = frozenset({"NY", "NYONYA", "NN", "NONA", "IBU", "TN", "SDRI"})
-_DAYS_APART = 1  # a birth over midnight may be typed with either date
 
 
 def addressed(draft: Draft, number: str) -> Draft:
@@ -73,7 +71,7 @@ async def _must_wait(context: Context, connection: Connection, family: Family, p
     prior, survivor = family.births.get(pair.old), family.birth(pair.new)
     if prior is None or survivor is None or prior.id == survivor.id or prior.state is State.MERGED:
         return False
-    if contradiction(prior, survivor, today=_today(context, survivor)):
+    if _contradiction(context, prior, survivor):
         return False  # nothing becomes of it: what else is told of the two must not wait
     return any([may_not_vanish(b) and not await is_certified(connection, b) for b in (prior, survivor)])
 
@@ -149,24 +147,15 @@ async def _merge(
         await review(context, connection, prior, State.REVOCATION_REVIEW, _with(both, other=survivor))
         await births.note(connection, survivor, _with(both, other=prior))
         return survivor
-    if seen := contradiction(prior, survivor, today=_today(context, survivor)):
+    if seen := _contradiction(context, prior, survivor):
         await _contradict(context, connection, (prior, survivor), (seen, certified), why)
         return survivor
     return await make_one(context, connection, family, prior, survivor, why, message_id=told.kept.id)
 
 
-def contradiction(prior: Birth, survivor: Birth, *, today: dt.date) -> tuple[str, ...]:
-    """Return why two births are not to be merged: two mothers, or two babies; empty where nothing says so.
-
-    A baby that is out (withdrawn, refused) is let go with what differs; another mother's is never taken in.
-    """
-    mothers = are_two_mothers(prior.record, survivor.record, today=today)
-    out = bool({prior.state, survivor.state} & _OUT)
-    return mothers or ("BABIES_DIFFER",) * (not out and _differ(prior.record, survivor.record))
-
-
-def _today(context: Rules, birth: Birth) -> dt.date:
-    return context.clock().astimezone(ZoneInfo(context.facility(birth.facility).time_zone)).date()
+def _contradiction(context: Rules, prior: Birth, survivor: Birth) -> tuple[str, ...]:
+    today = context.clock().astimezone(ZoneInfo(context.facility(survivor.facility).time_zone)).date()
+    return contradiction(prior.record, survivor.record, {prior.state, survivor.state}, today=today)
 
 
 async def _contradict(
@@ -328,15 +317,6 @@ def _known_wins(known: BirthRecord, more: BirthRecord) -> BirthRecord:
     return record
 
 
-def _differ(one: BirthRecord, other: BirthRecord) -> bool:
-    """Tell whether two records cannot be of one baby: sex, order, life, or dates that no typing error explains."""
-    a, b = one.child, other.child
-    pairs = ((a.sex, b.sex), (a.birth_order, b.birth_order))
-    if any(x is not None and y is not None and x != y for x, y in pairs) or one.event is not other.event:
-        return True
-    return bool(a.born_on and b.born_on and abs((a.born_on - b.born_on).days) > _DAYS_APART)
-
-
 def _with(why: Why, *, other: Birth | None = None, into: Birth | None = None, changed: list[str] | None = None) -> Why:
     """Name births by their ids: an event holds no record number."""
     named = {"merged_with": other, "merged_into": into}
@@ -373,7 +353,7 @@ async def _suspect(context: Context, connection: Connection, first: Birth, birth
             await rejudge(context, connection, birth, because(why, "unlinked"))
         else:
             await births.note(connection, birth, because(why, "unlinked"))
-    elif _differ(first.record, birth.record):
+    elif are_two_babies(first.record, birth.record):
         await births.note(connection, birth, because(why, "linked with a baby that differs: two births"))
     else:
         words = because(why, "linked: perhaps the same birth")

@@ -16,12 +16,11 @@ import structlog
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import JUDGED, State
 from gateway.contract.ports import Draft, Effect
-from gateway.contract.revision import may_open
 from gateway.pipeline.change import because, registry_has_it
 from gateway.pipeline.rejudge import MESSAGE, rejudge
 from gateway.store import births, events
 from gateway.store.births import Why
-from gateway.verify.reuse import Reuse, Telling, affirms, reused
+from gateway.verify.reuse import Reuse, Telling, affirms, compared, opens, reused
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -41,7 +40,7 @@ _log = structlog.get_logger()
 def found(context: Context, birth: Birth, told: Told) -> Reuse | None:
     """Return why a message is about another baby than a known birth, None where it may be about that one."""
     draft = told.draft
-    if draft.record is None or draft.effect in (Effect.OBSERVE, Effect.LINK, Effect.UNLINK):
+    if draft.record is None or not compared(draft):
         return None
     zone = ZoneInfo(context.facility(birth.facility).time_zone)
     seen = reused(
@@ -59,10 +58,8 @@ def _day(moment: dt.datetime | None, zone: ZoneInfo) -> dt.date | None:
 
 def frees_number(context: Context, birth: Birth, told: Told) -> bool:
     """Tell whether another baby's notice may have the number of this birth: it was withdrawn, or is part of another."""
-    opens = told.draft.effect is Effect.OPEN or (
-        told.draft.effect is Effect.AMEND and may_open(told.draft) and context.facility(birth.facility).update_creates
-    )
-    return birth.state in _VACANT and opens and not told.kept.refused
+    may = opens(told.draft, context.facility(birth.facility))
+    return birth.state in _VACANT and may and not told.kept.refused
 
 
 async def step_aside(connection: Connection, birth: Birth, told: Told) -> None:

@@ -14,14 +14,28 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.contract.lifecycle import State
+from gateway.contract.ports import Effect
 from gateway.contract.record import PluralityKind, Sex
-from gateway.verify.likeness import Reason, alike, card_of, is_birthday_slip, is_slip, observed, order_of, own_nik, words_of
+from gateway.contract.revision import may_open
+from gateway.verify.likeness import (
+    alike,
+    card_of,
+    is_birthday_slip,
+    is_slip,
+    observed,
+    order_of,
+    own_nik,
+    words_of,
+)
 from gateway.verify.nik import clean_nik, sex_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
+    from gateway.contract.facility import FacilityProfile
     from gateway.contract.masked import Personal
+    from gateway.contract.ports import Draft
     from gateway.contract.record import BirthRecord, Parent
 
 RULES: dict[str, str] = {
@@ -31,6 +45,8 @@ RULES: dict[str, str] = {
     "other-twin": "An order is told where none was known, and sex, moment or weight are of another baby.",
     "other-baby": "Of sex, day, moment, weight, letter and NIK so many differ that no correction explains it.",
 }
+_COMPARED = frozenset({Effect.OPEN, Effect.AMEND, Effect.DISCHARGE, Effect.CANCEL})
+_OUT = frozenset({State.CANCELLED, State.REFUSED, State.MERGED})  # not on its way to a certificate
 _MONTHS_APART = dt.timedelta(days=150)  # nearer ones cannot be two deliveries of one mother
 _PLAUSIBLE = dt.timedelta(days=400)  # a date further before its message is itself in doubt
 _DAY = dt.timedelta(days=1)
@@ -55,6 +71,16 @@ class Reuse:
 
     rule: str
     reasons: tuple[str, ...]
+
+
+def compared(draft: Draft) -> bool:
+    """Tell whether a message says who its baby is: not one of results, or about another person beside the baby."""
+    return draft.values is not None and draft.effect in _COMPARED
+
+
+def opens(draft: Draft, facility: FacilityProfile) -> bool:
+    """Tell whether a message may begin a birth under a number that nobody has."""
+    return draft.effect is Effect.OPEN or (draft.effect is Effect.AMEND and may_open(draft) and facility.update_creates)
 
 
 def reused(known: Telling, told: Telling, *, opens: bool, today: dt.date) -> Reuse | None:
@@ -227,3 +253,26 @@ def _is_another_name(one: Personal, other: Personal) -> bool:
 
 def _begins(one: list[str], other: list[str]) -> bool:
     return "".join(other).startswith("".join(one))
+
+
+# ------------------------------------------------------------------------------------------------------ two births
+
+
+def contradiction(
+    prior: BirthRecord, survivor: BirthRecord, states: Collection[State], *, today: dt.date
+) -> tuple[str, ...]:
+    """Return why two births are not to be merged: two mothers, or two babies; empty where nothing says so.
+
+    A baby that is out (withdrawn, refused) is let go with what differs; another mother's is never taken in.
+    """
+    mothers = are_two_mothers(prior, survivor, today=today)
+    return mothers or ("BABIES_DIFFER",) * (_OUT.isdisjoint(states) and are_two_babies(prior, survivor))
+
+
+def are_two_babies(one: BirthRecord, other: BirthRecord) -> bool:
+    """Tell whether two records cannot be of one baby: sex, order, life, or dates that no typing error explains."""
+    a, b = one.child, other.child
+    pairs = ((a.sex, b.sex), (a.birth_order, b.birth_order))
+    if any(x is not None and y is not None and x != y for x, y in pairs) or one.event is not other.event:
+        return True
+    return bool(a.born_on and b.born_on and abs(a.born_on - b.born_on) > _DAY)  # over midnight it may be either date
