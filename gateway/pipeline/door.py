@@ -1,4 +1,4 @@
-"""At the door: is what a message says about the baby that has its number, and do a merge's numbers name one baby?
+"""At the door: whether a message is about the baby that has its number, and a merge about the numbers of one baby.
 
 Compared with what the store knows at that moment (a birth, or a notice that waits), by the rules of step 5
 (pipeline.reuse, pipeline.identity), which looks again under its locks. What it finds is said in the answer: a message
@@ -7,7 +7,6 @@ about another baby is refused (AE), kept, and never applied.
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -21,6 +20,7 @@ from gateway.store.births import record_in
 from gateway.verify.reuse import Telling, compared, contradiction, opens, reused
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping
 
     from gateway.contract.facility import FacilityProfile
@@ -60,18 +60,22 @@ def object_to(
         return None
     if draft.effect is Effect.CANCEL and mine.retired:
         return Objection(())  # of a number that a baby had before: noted, nothing else
-    before = _telling(judge, facility, mine)
-    if before is None or mine.withdrawal:
-        return None
-    zone = ZoneInfo(facility.time_zone)
-    at = min(draft.sent_at, now) if draft.sent_at else None
-    assert draft.record is not None  # noqa: S101 - what is compared has one
-    told = Telling(draft.record, at.astimezone(zone).date() if at else None)
-    if not reused(before, told, opens=draft.effect is Effect.OPEN, today=now.astimezone(zone).date()):
+    if mine.withdrawal or not _is_about_another(judge, facility, draft, mine, now=now):
         return None
     if State(mine.state) in _VACANT and opens(draft, facility):
         return Objection((Finding("MRN_REUSED_FREE", _PID_3),))
     return Objection((Finding("MRN_REUSED", _PID_3),), refused=True)
+
+
+def _is_about_another(judge: Judge, facility: FacilityProfile, draft: Draft, mine: Known, *, now: dt.datetime) -> bool:
+    before = _telling(judge, facility, mine)
+    if before is None or draft.record is None:
+        return False
+    zone = ZoneInfo(facility.time_zone)
+    at = min(draft.sent_at, now) if draft.sent_at else None
+    told = Telling(draft.record, at.astimezone(zone).date() if at else None)
+    today = now.astimezone(zone).date()
+    return reused(before, told, opens=draft.effect is Effect.OPEN, today=today) is not None
 
 
 def _object_to_merge(

@@ -248,7 +248,7 @@ async def _retire(context: Rules, connection: Connection, birth: Birth, why: Why
 
 
 async def _inherit(connection: Connection, keep: Birth, other: Birth, *, withdrawn: bool) -> None:
-    """Let what a person or the clock said of the merged birth hold for the one that lives; not when it was withdrawn."""
+    """Let what a person or the clock said of the merged birth hold for the one that lives (`withdrawn`: not when)."""
     if other.priority < keep.priority:
         await births.set_priority(connection, keep, other.priority)
     if other.held and not keep.held:

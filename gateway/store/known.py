@@ -1,6 +1,6 @@
 """What the store knows under a record number, for the answer at the door: asked once a commit, and of few messages.
 
-A notice (A01) mostly tells of a baby nobody knows. It is not asked about: `UNKNOWN` is a condition of the insert itself,
+A notice (A01) mostly tells of a baby nobody knows. It is not asked about: `UNKNOWN` is a condition of the insert,
 three probes of an index, and only where one of them finds something the question is asked.
 """
 

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from gateway.contract.record import BirthRecord, Parent
 
 RULES: dict[str, str] = {
-    "other-delivery": "Born after the known baby was told of (or it, before this message was written), or months apart.",
+    "other-delivery": "Born after the known baby was told of, or before this was written, or months apart.",
     "other-mother": "Two or more of the mother's marks differ: NIK or passport, name, birth date, family card, father.",
-    "other-order": "The orders (PID-25) differ, and sex, moment, weight or name too; of a notice, unless they agree.",
+    "other-order": "The orders (PID-25) differ; of an update, and sex, moment, weight or name too.",
     "other-twin": "An order is told where none was known, and sex, moment or weight are of another baby.",
     "other-baby": "Of sex, day, moment, weight, letter and NIK so many differ that no correction explains it.",
 }
@@ -109,8 +109,8 @@ def _rule(
         return "other-order"
     if _is_another_twin(known.record, told.record, babies, opens=opens):
         return "other-twin"
-    if "DAY_DIFFERS" in babies and is_same_woman(known.record, told.record, today=today):
-        return None  # days apart no woman gives birth twice: the date was mistyped
+    if is_same_woman(known.record, told.record, today=today) and _is_of_one_birth(babies):
+        return None
     counted = babies & _COUNTED
     enough = _ENOUGH_OF_A_NOTICE if opens else _ENOUGH_OF_AN_UPDATE
     many = len(counted) + bool(mothers) >= enough and bool(counted & _SERIOUS)
@@ -159,7 +159,15 @@ def _is_another_order(babies: frozenset[str], *, opens: bool) -> bool:
         return True
     if "MOMENT_SAME" in babies and "MOMENT_EQUAL" not in babies:  # minutes apart
         return True
-    return opens and not babies & {"WEIGHT_SAME", "NAME_SAME", "LETTER_SAME", "CHILD_NIK_SAME"}
+    return opens  # who corrects an order sends an update
+
+
+def _is_of_one_birth(babies: frozenset[str]) -> bool:
+    """Whether two tellings of one mother are of one birth, whatever else differs.
+
+    Days apart no woman gives birth twice: the date was mistyped. At one moment and of one weight it is sex and name.
+    """
+    return "DAY_DIFFERS" in babies or ("MOMENT_SAME" in babies and "WEIGHT_DIFFERS" not in babies)
 
 
 def _is_another_twin(known: BirthRecord, told: BirthRecord, babies: frozenset[str], *, opens: bool) -> bool:
