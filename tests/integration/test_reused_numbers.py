@@ -85,9 +85,7 @@ async def test_another_mothers_baby_changes_no_known_birth(way: Journey, state: 
 
 @pytest.mark.parametrize("event", ["A11", "A23", "A29"])
 @pytest.mark.parametrize("state", [State.READY, State.IN_PROCESS, State.DELIVERED])
-async def test_the_withdrawal_of_another_baby_withdraws_no_known_birth(
-    way: Journey, state: State, event: str
-) -> None:
+async def test_the_withdrawal_of_another_baby_withdraws_no_known_birth(way: Journey, state: State, event: str) -> None:
     await reach(way, state)
     raw = notice(event, changes=OTHERS[:5], sent=AGAIN, segments=("NK1", "PV1"))
     assert await answer(way, raw) == ("AE", ["MRN_REUSED"])
@@ -342,9 +340,7 @@ async def test_what_withdrew_the_merged_birth_makes_no_message_of_the_other_one_
     await way.tell(notice("A11", sent="20250314081500+0700", segments=("PV1",)))
     await way.tell(merge(NUMBER, OTHER, sent="20250314091500+0700"))
     await assigned(way)
-    await way.tell(
-        notice("A08", record_number=OTHER, same_mother=True, sent=LATER, changes=HEAVIER)
-    )
+    await way.tell(notice("A08", record_number=OTHER, same_mother=True, sent=LATER, changes=HEAVIER))
     await assigned(way)
     birth = await way.birth(OTHER)
     assert (birth.state, birth.record.child.weight_g) == (State.READY, 3510)
@@ -376,4 +372,3 @@ async def test_a_delete_that_names_the_old_number_first_is_of_the_old_number(way
     await way.tell(message("A29", both, "PV1|1|N", sent="20250313081500+0700"))
     await assigned(way)
     assert await way.state(OTHER) is State.READY
-
