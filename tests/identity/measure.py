@@ -85,16 +85,17 @@ exchanged, or twelve hours. *Weight* is within 20 g.
 _REUSE = """\
 ## A number used again
 
-What is told under a known number is compared with the birth that has it: at the door, by what is stored or waits then, and
-again when it is applied. Several marks that contradict are another baby, one is a correction. Such a message is answered
-AE `MRN_REUSED`, kept, and never applied: no silent update, no correction of an akta. A birth that has not left the house
-waits in `REVIEW` until a person releases it, or the ward tells of its baby again (mother and day). A withdrawal that names
-nothing but such a number takes no baby away. The number of a withdrawn birth is free: it steps aside (`NUMBER#id`), and the
-new notice opens a birth of its own.
+What is told under a known number is compared with the birth that has it: at the door, by what is stored or waits
+then, and again when it is applied. Several marks that contradict are another baby, one is a correction. Such a
+message is answered AE `MRN_REUSED`, kept, and never applied: no silent update, no correction of an akta. A birth that
+has not left the house waits in `REVIEW` until a person releases it, or the ward tells of its baby again (mother and
+day). A withdrawal that names nothing but such a number takes no baby away. The number of a withdrawn birth is free:
+it steps aside (`NUMBER#id`), and the new notice opens a birth of its own.
 
-Merges compare the mothers too: NIK or passport, name, birth date; family card and father where she is not known to be the
-same. Whatever differs and is no slip of the finger: nothing is merged, `MERGE_CONTRADICTION` on both that are not
-certified. A person's `merge` refuses it as well. A withdrawal of a number that a baby had before is noted, nothing else.
+Merges compare the mothers too: NIK or passport, name, birth date; family card and father where she is not known to be
+the same. Whatever differs and is no slip of the finger: nothing is merged, `MERGE_CONTRADICTION` on both that are not
+certified. A person's `merge` refuses it as well. A withdrawal of a number that a baby had before is noted, nothing
+else.
 """
 
 
