@@ -120,14 +120,14 @@ def _is_swapped_placeholder(pid: Segment, name: str) -> bool:
 def map_birth_moment(sheet: Sheet, pid: Segment, sent_at: dt.datetime | None, zone: dt.tzinfo) -> Moment | None:
     """PID-7: the day, and the time only if it was sent, never 00:00 in its stead (F 66). Wall time at the place.
 
-    Returns what was read, None where that is no whole day.
+    Returns what was read, None where that is no whole day, or no newborn's.
     """
     value = text_of(pid, 7)
     if value == DELETE:
         sheet.clear("child.born_on", "child.born_at", "child.utc_offset")
         return None
     moment = read_moment(value, zone) if value else None
-    if moment is None or moment.precision < _DAY:
+    if moment is None or moment.precision < _DAY or sheet.misdated:
         return None
     at, place, has_time = moment.at, place_of(pid, 7), moment.has_time
     sheet.put("child.born_on", at.date(), place)

@@ -78,7 +78,8 @@ class Draft:
 
     `values` are the record's fields by dotted path, None where the message brings no data of a birth; `places` gives
     where each came from; `cleared` names fields the sender asked to delete (""). `prior` are the pairs of a merge or
-    renumbering, `linked` the other newborns of a link.
+    renumbering, `linked` the other newborns of a link. `if_unknown` is what is said where no birth has its number,
+    `if_open` where one has it that is not registered yet.
     """
 
     effect: Effect
@@ -91,6 +92,8 @@ class Draft:
     prior: tuple[Prior, ...] = ()
     linked: tuple[str, ...] = ()
     attachments: tuple[Attachment, ...] = ()
+    if_unknown: tuple[Finding, ...] = ()
+    if_open: tuple[Finding, ...] = ()
 
     @classmethod
     def of_record(cls, effect: Effect, record: BirthRecord, places: Mapping[str, Location]) -> Self:

@@ -108,7 +108,8 @@ class _Incoming:
         self._answerer = answerer
         draft = verdict.draft
         self.asks_about: Baby | None = None
-        if draft and draft.effect in UPDATES and draft.medical_record and verdict.facility:
+        asks = draft is not None and (draft.effect in UPDATES or bool(draft.if_open))
+        if draft and asks and draft.medical_record and verdict.facility:
             self.asks_about = (verdict.facility.code, draft.medical_record)
 
     def row(self, known_state: str | None) -> Row | Quarantined:
