@@ -207,7 +207,8 @@ def in_view_of(verdict: Verdict, state: State | None) -> tuple[Effect, list[Find
     if effect in (Effect.MERGE, Effect.RENUMBER):  # also of numbers nothing is known of yet (F 12)
         return effect if draft.prior else Effect.NONE, verdict.findings
     if effect is Effect.ATTACH:
-        return _of_documents(draft, state)
+        effect, said = _of_documents(draft, state)
+        return effect, said + _withdrawn(effect, state)
     if state is None:
         return _unknown_baby(verdict, draft, verdict.facility)
     told = set(draft.places.values())
@@ -216,7 +217,7 @@ def in_view_of(verdict: Verdict, state: State | None) -> tuple[Effect, list[Find
         known = {f.code for f in said}
         said += [f for path, f in _DELETED.items() if path in draft.cleared and f.code not in known]
         said += draft.if_open if state in _OPEN else ()
-    return effect, said + _late_change(effect, state)
+    return effect, said + _late_change(effect, state) + _withdrawn(effect, state)
 
 
 def _of_documents(draft: Draft, state: State | None) -> tuple[Effect, list[Finding]]:
@@ -241,6 +242,13 @@ def _is_young(draft: Draft) -> bool:
     """Whether the patient was born so shortly before the message that it may be about a birth we should know."""
     born = draft.record.child.born_on if draft.record else None
     return born is not None and draft.sent_at is not None and 0 <= (draft.sent_at.date() - born).days <= _YOUNG_DAYS
+
+
+def _withdrawn(effect: Effect, state: State | None) -> list[Finding]:
+    """Say that a birth is withdrawn to whoever goes on telling of it: only a new notice brings it back (F 22)."""
+    if state is not State.CANCELLED or effect in (Effect.NONE, Effect.CANCEL):
+        return []
+    return [Finding("BIRTH_WITHDRAWN", _PID_3)]
 
 
 def _late_change(effect: Effect, state: State) -> list[Finding]:

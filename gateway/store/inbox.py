@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 
+from gateway.contract.lifecycle import JUDGED, State
 from gateway.contract.ports import PATIENT
 from gateway.errors import MessageNotKeptError, OverloadedError, StoreUnavailableError
 from gateway.store import answers
@@ -154,9 +155,12 @@ SELECT m.facility, m.application, m.control_id, m.id, m.digest, m.content_digest
 FROM unnest($1::text[], $2::text[], $3::text[]) AS k(facility, application, control_id)
 JOIN messages m USING (facility, application, control_id)
 """
-# Of a baby's numbers the one it has now counts. What only waits for a birth tells of none.
+# Of a baby's numbers the one it has now counts. What only waits for a birth tells of none. `told` is the last that
+# was kept and not assigned yet of a notice and its withdrawal: it decides what the birth will be.
 _KNOWN = """
-SELECT k.facility, k.medical_record, coalesce(b.state, 'RECEIVED') AS state
+SELECT k.facility, k.medical_record, coalesce(b.state, 'RECEIVED') AS state, (
+    SELECT m.effect FROM messages m WHERE m.facility = k.facility AND m.medical_record = k.medical_record
+    AND m.assigned_at IS NULL AND m.effect IN ('open', 'cancel') ORDER BY m.id DESC LIMIT 1) AS told
 FROM unnest($1::text[], $2::text[]) AS k(facility, medical_record)
 LEFT JOIN aliases a ON a.facility = k.facility AND a.old = k.medical_record
 LEFT JOIN births b ON b.facility = k.facility AND b.medical_record = coalesce(a.new, k.medical_record)
@@ -164,6 +168,8 @@ WHERE b.id IS NOT NULL OR EXISTS (
     SELECT FROM messages m WHERE m.facility = k.facility AND m.medical_record = k.medical_record
     AND m.assigned_at IS NULL AND m.effect <> 'none' AND m.effect <> ALL($3))
 """
+# What is with the registry, or issued, waits for a decision instead.
+_WITHDRAWABLE = {state.value for state in JUDGED | {State.RECEIVED, State.SEALED, State.AWAIT_OFFICE}}
 _NO_NOTICE = ("none", *(effect.value for effect in PATIENT))
 
 
@@ -329,9 +335,17 @@ def _rows(batch: list[_Waiting], known: dict[Baby, str]) -> list[Row | Quarantin
         asked = waiting.submission.asks_about
         row = waiting.submission.row(known.get(asked) if asked else None)
         if isinstance(row, Row) and row.effect not in _NO_NOTICE:
-            known.setdefault((row.facility, row.medical_record), "RECEIVED")
+            baby = (row.facility, row.medical_record)
+            known[baby] = _becomes(known.get(baby, "RECEIVED"), row.effect)
         rows.append(row)
     return rows
+
+
+def _becomes(state: str, told: str | None) -> str:
+    """Return where a birth will be for what comes next, when a notice or withdrawal that was kept is applied."""
+    if told == "cancel" and state in _WITHDRAWABLE:
+        return State.CANCELLED.value
+    return State.RECEIVED.value if told == "open" and state == State.CANCELLED.value else state
 
 
 def _first_of_each_key(rows: Sequence[Row | Quarantined]) -> dict[Key, Row]:
@@ -347,7 +361,7 @@ async def _known(connection: asyncpg.Connection, batch: Iterable[_Waiting]) -> d
     if not babies:
         return {}
     rows = await connection.fetch(_KNOWN, [b[0] for b in babies], [b[1] for b in babies], _NO_NOTICE)
-    return {(r["facility"], r["medical_record"]): r["state"] for r in rows}
+    return {(r["facility"], r["medical_record"]): _becomes(r["state"], r["told"]) for r in rows}
 
 
 async def _insert(connection: asyncpg.Connection, fresh: dict[Key, Row]) -> dict[Key, int]:
