@@ -235,6 +235,7 @@ async def _after_revision(
         await review(context, connection, birth, State.REVOCATION_REVIEW, why)
     elif told.certified and legal and birth.state is not State.REVOCATION_REVIEW:
         why = because(why, "changed after issue: an officer decides")
+        why = replace(why, detail={**why.detail, "cause": events.CHANGED})
         await review(context, connection, birth, State.AMENDMENT_REVIEW, why)
     elif told.certified or (registry_has_it(birth) and not legal):
         await births.note(connection, birth, because(why, "not part of the akta: recorded only"))

@@ -155,7 +155,13 @@ def test_what_says_newborn_outright_is_never_passed_over_for_its_date(event: str
 
 
 def test_a_parents_birth_date_is_none_of_the_baby_and_opens_it_without_one() -> None:
-    for marks in (("class", "born"), ("class", "nik"), ("weight", "born"), ("class", "mother", "father"), ("form", "nik")):
+    for marks in (
+        ("class", "born"),
+        ("class", "nik"),
+        ("weight", "born"),
+        ("class", "mother", "father"),
+        ("form", "nik"),
+    ):
         verdict = evaluate(admission("19950312", *marks))
         assert (verdict.effect, "BIRTH_DATE" in codes(verdict)) == (Effect.OPEN, True), marks
         assert verdict.draft is not None
