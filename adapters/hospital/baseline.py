@@ -66,7 +66,7 @@ class BaselineHospital:
         effect = effect_of(message, facility, at=at, zone=zone)
         match effect:
             case Effect.MERGE | Effect.RENUMBER:
-                return draft_merge(message, effect, sent_at=sent_at, at=at, zone=zone)
+                return draft_merge(message, effect, facility, sent_at=sent_at, at=at, zone=zone)
             case Effect.LINK | Effect.UNLINK:
                 return draft_link(message, effect, facility, sent_at=sent_at, at=at, zone=zone)
             case Effect.ATTACH:

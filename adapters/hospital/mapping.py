@@ -70,7 +70,7 @@ def map_child(
     sheet: Sheet, pid: Segment, numbers: dict[str, Identifier], message: Message, facility: FacilityProfile
 ) -> None:
     """Write what PID and PV1 say about the child and its home. `numbers` are PID-3."""
-    _map_name(sheet, pid, facility)
+    map_name_of_child(sheet, pid, facility)
     sex = text_of(pid, 8)
     known = read_sex(sex)
     if known:
@@ -100,7 +100,8 @@ def _map_death(sheet: Sheet, pid: Segment, message: Message) -> None:
         sheet.write("child.died_at", disposition, pv1, 36)
 
 
-def _map_name(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> None:
+def map_name_of_child(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> None:
+    """Write PID-5, and find where it says that it is no name yet."""
     name, kind, repetition = read_name(pid, 5, facility.name_order)
     if name:
         sheet.write("child.name", normalise_name(name), pid, 5, 1, repetition)

@@ -50,10 +50,14 @@ PATIENT = (Effect.OBSERVE, Effect.ATTACH)
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """One pair of a merge or renumbering: what was under `old` is under `new` from now on (MRG-1, PID-3)."""
+    """One pair of a merge or renumbering: what was under `old` is under `new` from now on (MRG-1, PID-3).
+
+    `says` is what the PID beside it tells of the child: for what neither had.
+    """
 
     old: str
     new: str
+    says: Draft | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
