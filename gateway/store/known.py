@@ -1,7 +1,7 @@
 """What the store knows under a record number, for the answer at the door: asked once a commit, and of few messages.
 
-A notice (A01) mostly tells of a baby nobody knows. It is not asked about: that nothing is known is a condition of the insert,
-three probes of an index, and only where one of them finds something the question is asked.
+A notice (A01) mostly tells of a baby nobody knows. It is not asked about: that nothing is known is a condition of the
+insert, three probes of an index, and only where one of them finds something the question is asked.
 """
 
 from __future__ import annotations
