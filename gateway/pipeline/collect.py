@@ -18,7 +18,6 @@ from gateway.contract.ports import AnswerKind, Certificate, Correspondence, Regi
 from gateway.contract.registered import as_registered, differing
 from gateway.contract.revision import under_number
 from gateway.errors import (
-    RegistryDocumentError,
     RegistryProtocolError,
     RegistryUnavailableError,
     RegistryUnknownOutcomeError,
@@ -53,9 +52,11 @@ async def run(context: Context, task: Task) -> None:
     try:
         document = b"" if revoked else await _document(context, certificate)
     except RegistryUnavailableError as error:
+        if not isinstance(error.__cause__, NotTriedError):
+            context.services.suspect(files_at(certificate), task.id)
         found = await _elsewhere(context, task, certificate, error)
         if found is None:
-            await _numbers(context, task, certificate, error)
+            await _numbers(context, task, certificate)
             raise
         certificate, document = found
     async with context.database.transaction() as connection:
@@ -125,12 +126,11 @@ async def _fresh(context: Context, birth_id: uuid.UUID, certificate: Certificate
     return told if same and told is not None and told.document_url != certificate.document_url else None
 
 
-async def _numbers(context: Context, task: Task, certificate: Certificate, error: RegistryUnavailableError) -> None:
-    """Write the letters without the file, once it is clear that it will take its time."""
+async def _numbers(context: Context, task: Task, certificate: Certificate) -> None:
+    """Write the letters without the file, once."""
     assert task.birth_id is not None  # noqa: S101 - as above
-    away = not context.services.open(files_at(certificate))
-    if not (away or isinstance(error, RegistryDocumentError) or task.last_error):
-        return  # the next try, in a second, may find it
+    if task.last_error:
+        return  # with the first failure
     async with context.database.transaction() as connection:
         birth = await births.lock(connection, task.birth_id)
         await queue.holds(connection, task)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MOST = {Kind.DELIVER: 32, Kind.COLLECT: 16, Kind.ANSWER: 16}  # at once, of all lanes
 _IN_LINE = 4  # letters claimed for a listener that answers; one is sent at a time
 _UNSURE = 2  # files of an origin that did not give out any lately
-_SLOW_LOOK_S, _REST = 0.05, 4.0  # after a look that took longer, nobody looks for so many times as long
+_SLOW_LOOK_S, _REST = 0.25, 4.0  # after a look that took longer, nobody looks for so many times as long
 _LONGEST_REST_S = 2.0
 _REMEMBERED = 10_000
 
@@ -51,12 +51,14 @@ class Lanes:
         self._by_kind: Counter[Kind] = Counter()
         self._known: dict[tuple[Kind, str], None] = {}  # kind and whom, the longest ago first
         self._not_before = 0.0
+        self._skipped = False
 
     async def claim(self, *, lease_s: float) -> list[tuple[Task, str]]:
         """Claim what may start now; nothing for a moment after a look that took long."""
         clock = asyncio.get_running_loop().time
         began = clock()
-        if began < self._not_before:
+        self._skipped = began < self._not_before
+        if self._skipped:
             return []
         found = await lanes.claim(self._context.database, self._rooms(), lease_s=lease_s)
         took = clock() - began
@@ -84,8 +86,9 @@ class Lanes:
     def pause(self) -> float | None:
         """Return after how many seconds it pays to look again without being woken, None where nothing tells."""
         waits = [wait for known in self._known if (wait := self._breaker(known[0]).wait(self._target(*known))) > 0]
-        rest = self._not_before - asyncio.get_running_loop().time()
-        return min([*waits, *([rest] if rest > 0 else [])], default=None)
+        if self._skipped:
+            waits.append(max(0.0, self._not_before - asyncio.get_running_loop().time()))
+        return min(waits, default=None)
 
     def _rooms(self) -> Room:
         """Say what may start: by kind, and of each lane of which something is known."""

@@ -108,16 +108,18 @@ class Pace:
 
 _PACES: dict[type[ProcotError], Pace] = {
     RegistryUnavailableError: Pace(1, 300),
-    RegistryDocumentError: Pace(1, 300),
+    RegistryDocumentError: Pace(30, 300),
     RegistryUnknownOutcomeError: Pace(0.5, 60),
     DeliveryUnavailableError: Pace(1, 300),
-    DeliveryUnansweredError: Pace(1, 300),
+    DeliveryUnansweredError: Pace(10, 300),
     StoreUnavailableError: Pace(0.5, 15),
     BirthBusyError: Pace(0.2, 5),
     KeyMissingError: Pace(5, 60),
 }
 # Those whose cause heals for all tasks at once; no task of theirs is ever special.
 _COMMON = (StoreUnavailableError, KeyMissingError)
+# What one of many meets by itself comes back alone: no herd, and no hurry.
+BY_ITSELF = (RegistryDocumentError, DeliveryUnansweredError)
 _UNKNOWN = Pace(1, 60)
 
 
@@ -166,7 +168,7 @@ def decide(error: BaseException, *, attempt: int, rng: random.Random, before: st
         if isinstance(error, RegistryUnavailableError) and error.after is not None:
             return Again(min(max(error.after, 0.0), LONGEST_WISH_S) + rng.random())
         if pace is not None:
-            return Again(pace.full(attempt, rng))
+            return Again((pace.delay if isinstance(error, BY_ITSELF) else pace.full)(attempt, rng))
     if attempt < UNKNOWN_ERROR_ATTEMPTS or (before not in (None, code) and attempt < MOST_ATTEMPTS):
         return Again(_UNKNOWN.full(attempt, rng))
     return GiveUp(code)

@@ -14,11 +14,9 @@ import structlog
 
 from gateway.contract.lifecycle import MOVES, State
 from gateway.errors import (
-    DeliveryUnansweredError,
     KeyMissingError,
     LeaseLostError,
     ProcotError,
-    RegistryDocumentError,
     RegistryUnavailableError,
     RegistryUnknownOutcomeError,
 )
@@ -27,7 +25,18 @@ from gateway.pipeline import act, assign, check, collect, deliver, poll, respond
 from gateway.pipeline.breaker import DOUBLE_S, NotTriedError, Service
 from gateway.pipeline.incident import DATABASE, KEYS
 from gateway.pipeline.lanes import Lanes
-from gateway.pipeline.retry import MOST_ATTEMPTS, OLD_S, Again, Fault, GiveUp, advice, code_of, decide, fault_of
+from gateway.pipeline.retry import (
+    BY_ITSELF,
+    MOST_ATTEMPTS,
+    OLD_S,
+    Again,
+    Fault,
+    GiveUp,
+    advice,
+    code_of,
+    decide,
+    fault_of,
+)
 from gateway.store import births, lanes, queue
 from gateway.store.births import Why
 from gateway.store.incidents import DEAD_LETTER
@@ -63,8 +72,6 @@ _SERVICES = {
     Kind.POLL: Service.CASES,
     Kind.ACT: Service.CASES,
 }
-# What one of many meets by itself: its pace is its own, also where nobody else is served.
-_BY_ITSELF = (RegistryDocumentError, DeliveryUnansweredError)
 _LOOK_S = 5.0  # how often to look without being woken
 _STUCK_S = 3600.0  # a message nobody can assign is looked at again this often, until a person mends the cause
 
@@ -342,7 +349,7 @@ def _attempt(task: Task, error: Exception) -> int:
 
     Where nobody is served no failure counts, and the breaker paces: but not what each meets by itself.
     """
-    if isinstance(error, _BY_ITSELF) and error.outage:
+    if isinstance(error, BY_ITSELF) and error.outage:
         return max(task.failures + 1, min(task.attempts, MOST_ATTEMPTS - 1))
     return task.failures + 1
 

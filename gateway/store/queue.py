@@ -285,13 +285,13 @@ async def is_open(connection: Connection, birth_id: uuid.UUID, kind: Kind) -> bo
 async def seconds_to_earlier(connection: Connection, task: Task) -> float | None:
     """Return in how many seconds the letter of the same birth before this one is due, None where none waits."""
     due: float | None = await connection.fetchval(
-        """SELECT greatest(0, extract(epoch FROM min(due_at) - now()))::float8 FROM tasks
+        """SELECT extract(epoch FROM min(due_at) - now())::float8 FROM tasks
            WHERE birth_id = $1 AND kind = $2 AND outbound_id < $3""",
         task.birth_id,
         task.kind.value,
         task.outbound_id,
     )
-    return due
+    return None if due is None else max(0.0, due)
 
 
 async def hurry(connection: Connection, birth_id: uuid.UUID, kind: Kind) -> bool:
