@@ -238,7 +238,7 @@ class Mute(Hospital):
 
 async def until(check: Callable[[], Any]) -> None:
     async with asyncio.timeout(30):
-        while not await check():
+        while not await check():  # noqa: ASYNC110 - a worker makes it so
             await asyncio.sleep(0.02)
 
 

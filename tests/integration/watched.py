@@ -1,4 +1,4 @@
-"""A journey as in a running gateway: its registry behind the breaker, its workers turned by hand, its clock standing."""
+"""A journey as in a running gateway: its registry behind the breaker, workers turned by hand, a clock that stands."""
 
 from __future__ import annotations
 
