@@ -68,6 +68,7 @@ class Report:
     complete: bool = False
     skipped: int = 0  # the registry gave no answer about them, and answered about others
     in_a_row: int = 0
+    unanswered: RegistryUnavailableError | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers, by kind."""
@@ -137,6 +138,8 @@ async def _registry(context: Context, report: Report, told: Callable[[Report], N
         after = page[-1].id
         if told is not None:
             told(report)
+    if report.unanswered is not None and report.skipped == report.compared:
+        raise report.unanswered
 
 
 async def _one(context: Context, report: Report, known: Known) -> None:
@@ -148,7 +151,7 @@ async def _one(context: Context, report: Report, known: Known) -> None:
         await _lay(context, report, Difference("ANSWER_UNREADABLE", known.id, detail={"code": error.code}))
         return
     except RegistryUnavailableError as error:
-        report.skipped += 1
+        report.skipped, report.unanswered = report.skipped + 1, error
         report.in_a_row += 1
         if report.in_a_row >= AWAY:
             raise  # not this one case: the registry is away
