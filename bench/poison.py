@@ -146,7 +146,7 @@ async def _run(shop: Workshop, step: str, bad: tuple[str, str] | None, births: i
         watched.services.clock = time.monotonic
         running = asyncio.create_task(watched.workers.run())
         await _offer(way, watched, births)
-        ways = await _delivered(way, watched, births - 1)
+        ways = await _delivered(way, watched, births)
         await watched.workers.stop(within_s=0)
         await running
     server.close()
@@ -169,16 +169,22 @@ async def _offer(way: Journey, watched: Watched, births: int) -> None:
         await asyncio.sleep(0.02)
 
 
-async def _delivered(way: Journey, watched: Watched, wanted: int) -> list[float]:
-    """Wait until so many are delivered, or no more are within a minute."""
-    found: list[float] = []
+async def _delivered(way: Journey, watched: Watched, births: int) -> list[float]:
+    """Wait until all but the bad one are delivered (those that resemble each other wait for people), or a minute."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(60 + wanted / 10):
-            while len(found) < wanted:
+        async with asyncio.timeout(60 + births / 10):
+            while await _open(way, births):
                 watched.workers.wake()
                 await asyncio.sleep(0.05)
-                found = [row["ms"] for row in await way.database.fetch(_WAYS, _BAD)]
-    return found
+    return [row["ms"] for row in await way.database.fetch(_WAYS, _BAD)]
+
+
+async def _open(way: Journey, births: int) -> int:
+    """Return how many births of the others are under way, or not told of yet."""
+    sql = """SELECT count(*) FILTER (WHERE state IN ('DELIVERED', 'REVIEW') AND medical_record <> $1) AS done
+             FROM births"""
+    (row,) = await way.database.fetch(sql, _BAD)
+    return births - 1 - int(row["done"])
 
 
 async def _emptied(dsn: str) -> None:
