@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from adapters.hospital.admission import doubt_date, map_birth_place
 from adapters.hospital.documents import read_documents
 from adapters.hospital.identity import draft_link, draft_merge
 from adapters.hospital.mapping import (
-    map_admission,
     map_birth_moment,
-    map_birth_place,
     map_child,
     map_child_nik,
     map_facility,
@@ -85,7 +84,7 @@ class BaselineHospital:
         else:
             sheet.values["child.medical_record"] = ""
         if effect is Effect.OBSERVE:
-            self.observe(sheet, message, facility, zone)
+            self.observe(sheet, message, facility, sent_at, zone)
         else:
             self.fill(sheet, message, facility, sent_at, zone)
         # A cancellation tells whom it is about; what is wrong with that person's data no longer matters.
@@ -119,18 +118,21 @@ class BaselineHospital:
         settle_order(sheet)
         map_parents(sheet, message, relatives, facility, zone)
         if pid:
-            map_birth_place(sheet, pid, message, facility)
-            map_admission(sheet, born, message, zone)
+            map_birth_place(sheet, pid, born, message, facility, zone)
+            doubt_date(sheet, pid, observed, message, sent_at, zone)
             map_child_nik(sheet, pid, numbers)
             map_stillbirth(sheet, pid, observed)
 
-    def observe(self, sheet: Sheet, message: Message, facility: FacilityProfile, zone: dt.tzinfo) -> None:
+    def observe(
+        self, sheet: Sheet, message: Message, facility: FacilityProfile, sent_at: dt.datetime | None, zone: dt.tzinfo
+    ) -> None:
         """Read the results of an ORU^R01, and nothing else of it: who the baby is, its ADT tells."""
         map_facility(sheet, message, facility)
         observed = Observations(message, zone)
         map_observations(sheet, observed, zone)
         pid = message.first("PID")
         if pid:
+            doubt_date(sheet, pid, observed, message, sent_at, zone)
             map_stillbirth(sheet, pid, observed)
 
     def certificate_messages(self) -> tuple[AnswerKind, ...]:

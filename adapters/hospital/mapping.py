@@ -9,10 +9,11 @@ from adapters.hospital.codes import NO, YES
 from adapters.hospital.names import TEMPORARY, in_one_word, read_name
 from adapters.hospital.observations import Observations, is_disputed, offset_of, put_order
 from adapters.hospital.parents import CARD_TYPES, NIK_TYPES, Identifier, clean_nik, first_of, identifiers, read_sex
-from adapters.hospital.places import region_of
 from adapters.hospital.sheet import DELETE, Sheet, clean, deleted, meant, read_moment
-from gateway.contract.naming import is_placeholder, normalise_name
-from gateway.contract.record import Event, PlaceKind, PluralityKind, Variant
+from gateway.contract.facility import INDONESIAN_OFFSETS
+from gateway.contract.naming import normalise_name
+from gateway.contract.nobody import is_no_name
+from gateway.contract.record import Event, PluralityKind, Variant
 from gateway.hl7.dates import Moment, Precision
 from gateway.hl7.location import Location
 from gateway.hl7.message import Message, cells_of, place_of, text_of
@@ -31,7 +32,6 @@ _APGARS = ("apgar_1", "apgar_5", "apgar_10")
 _HOUR = dt.timedelta(hours=1)
 _DAY = Precision.DAY
 _SINGLE = PluralityKind.SINGLE
-_LONG_AFTER = dt.timedelta(hours=6)  # a child born in the house is admitted sooner
 
 
 def medical_record_of(message: Message) -> Value:
@@ -114,7 +114,7 @@ def _map_name(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> None:
 def _is_swapped_placeholder(pid: Segment, name: str) -> bool:
     """Tell whether a name is a placeholder the other way round only: one as it stands is found by the rules."""
     swapped = read_name(pid, 5, "family_given")[0]
-    return swapped != name and is_placeholder(swapped) and not is_placeholder(name)
+    return swapped != name and is_no_name(swapped) and not is_no_name(name)
 
 
 def map_birth_moment(sheet: Sheet, pid: Segment, sent_at: dt.datetime | None, zone: dt.tzinfo) -> Moment | None:
@@ -134,6 +134,8 @@ def map_birth_moment(sheet: Sheet, pid: Segment, sent_at: dt.datetime | None, zo
     if has_time:
         sheet.put("child.born_at", f"{at.hour:02}:{at.minute:02}", place)
         sheet.put("child.utc_offset", offset_of(at), place)
+    elif moment.has_offset and (offset := offset_of(at)) not in INDONESIAN_OFFSETS and offset != _usual(at, zone):
+        sheet.find("BIRTH_ZONE", place, offset=offset)  # whose day it is, a time told later does not say
     if moment.rolled:
         sheet.find("BIRTH_TIME_MIDNIGHT", place)  # 2400 is the next day's 00:00 (F 67)
     if sent_at and at > sent_at + _HOUR:  # of a day without a time, its beginning
@@ -141,42 +143,9 @@ def map_birth_moment(sheet: Sheet, pid: Segment, sent_at: dt.datetime | None, zo
     return moment
 
 
-def map_birth_place(sheet: Sheet, pid: Segment, message: Message, facility: FacilityProfile) -> None:
-    """PID-23: the city or regency, not the building (B.5). Without a name, a birth in the house is in its region.
-
-    In the house it is not where the kind of place (F-2.01, 3) or the facility of the event (EVN-7) is another (F 63).
-    """
-    name = text_of(pid, 23)
-    if name == DELETE:
-        sheet.clear("child.place_name", "child.place_region")
-        return
-    text = meant(name)
-    region = region_of(text, home=facility.region)
-    if text:
-        sheet.write("child.place_name", text.upper(), pid, 23)
-        if region:
-            sheet.write("child.place_region", region, pid, 23)
-        else:
-            sheet.clear("child.place_region")
-    elif region and not _is_elsewhere(sheet, message, facility):
-        sheet.suppose("child.place_region", region)
-
-
-def _is_elsewhere(sheet: Sheet, message: Message, facility: FacilityProfile) -> bool:
-    if sheet.values.get("child.place_kind") in (PlaceKind.HOME, PlaceKind.OTHER):
-        return True
-    at = message.text("EVN", 7)
-    return meant(at) != "" and at.casefold() != facility.code.casefold()
-
-
-def map_admission(sheet: Sheet, born: Moment | None, message: Message, zone: dt.tzinfo) -> None:
-    """Ask where a child was born that came in long after its birth and of which nothing says where (F 64)."""
-    if born is None or not born.has_time or "child.place_kind" in sheet.values:
-        return
-    pv1 = message.first("PV1")
-    admitted = read_moment(text_of(pv1, 44), zone) if pv1 else None
-    if pv1 and admitted and admitted.has_time and admitted.at - born.at > _LONG_AFTER:
-        sheet.find("ADMITTED_AFTER_BIRTH", place_of(pv1, 44))
+def _usual(at: dt.datetime, zone: dt.tzinfo) -> str:
+    """Return the offset of the facility's own clocks at that hour."""
+    return offset_of(at.replace(tzinfo=zone))
 
 
 def map_child_nik(sheet: Sheet, pid: Segment, numbers: dict[str, Identifier]) -> None:

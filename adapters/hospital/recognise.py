@@ -103,7 +103,7 @@ def unsure_birth(message: Message, facility: FacilityProfile, *, at: dt.datetime
 
 def _marks(message: Message, facility: FacilityProfile, age: int | None) -> int:
     """Count the marks. The cheap ones first: two that are there end the search."""
-    marks = _admitted_as_newborn(message) + (message.text("PV2", 36).upper() in YES)
+    marks = is_admitted_as_newborn(message) + (message.text("PV2", 36).upper() in YES)
     marks += age is not None and age <= _NEWBORN_DAYS  # a date ahead too: the rules say that it is (F 70)
     marks += message.first("ZKL") is not None
     if marks < _ENOUGH and (age is None or age <= _INFANT_DAYS):
@@ -154,7 +154,7 @@ def _lives_as_grown(message: Message) -> bool:
 
     What calls the patient a newborn outright counts more: some systems copy the mother's PID-16.
     """
-    if _admitted_as_newborn(message) or message.text("PV2", 36).upper() in YES:
+    if is_admitted_as_newborn(message) or message.text("PV2", 36).upper() in YES:
         return False
     return message.text("PID", 16).upper() in _MARRIED or any(is_spouse(nk1) for nk1 in message.all("NK1"))
 
@@ -173,8 +173,8 @@ def _has_birth_weight(message: Message) -> bool:
     return False
 
 
-def _admitted_as_newborn(message: Message) -> bool:
-    """PV1-4 N of table 0007, or the word; or the word in PV1-2, where N only means "not applicable"."""
+def is_admitted_as_newborn(message: Message) -> bool:
+    """Tell it by PV1-4 N of table 0007, or the word; or the word in PV1-2, where N only means "not applicable"."""
     kind = message.text("PV1", 4).upper()
     return kind == "N" or kind in _NEWBORN_WORDS or message.text("PV1", 2).upper() in _NEWBORN_WORDS
 

@@ -99,6 +99,10 @@ class Metrics:
             "procot_births_compared_total", "Births found to be twins, duplicates, contradictions", ["verdict"],
             registry=registry,
         )  # fmt: skip
+        self.numbers_reused = Counter(
+            "procot_record_numbers_reused_total", "Messages about another baby than the one with their record number",
+            ["rule"], registry=registry,
+        )  # fmt: skip
         self.identity_decisions = Counter(
             "procot_identity_decisions_total", "Suspected duplicates that a person decided", ["decision"],
             registry=registry,

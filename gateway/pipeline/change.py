@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 # What makes a parent another person, or the same one known better.
 _WHO = ("name", "nik", "travel_document", "citizenship")
+_DATE = "BIRTH_DATE_DOUBT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ async def apply(
 
     `dated`: what was written earlier comes late from now on (gateway.pipeline.late).
     """
-    told = _doubting_plurality(birth.record, record, told)
+    told = _doubting_date(birth, record, _doubting_plurality(birth.record, record, told))
     record, stayed = keep_stronger(birth.record, record, by=Source.HL7)
     if stayed:  # a form or an officer had said otherwise
         kept = because(told.why, f"differs from a stronger source, which stays: {', '.join(stayed)}")
@@ -140,6 +141,14 @@ def _doubting_plurality(before: BirthRecord, after: BirthRecord, told: Told) -> 
         return told
     doubt = Finding("PLURALITY_CONFLICT", told.draft.places.get("child.plurality"))
     return replace(told, draft=replace(told.draft, findings=(*told.draft.findings, doubt)))
+
+
+def _doubting_date(birth: Birth, record: BirthRecord, told: Told) -> Told:
+    """Keep the doubt about a birth date as long as the date stays, also where what spoke against it is not repeated."""
+    if birth.record.child.born_on != record.child.born_on or any(f.code == _DATE for f in told.draft.findings):
+        return told
+    known = [Finding(_DATE, Location.parse(f["place"])) for f in birth.findings if f["code"] == _DATE]
+    return replace(told, draft=replace(told.draft, findings=(*told.draft.findings, *known))) if known else told
 
 
 async def _told_again(context: Context, connection: Connection, birth: Birth, told: Told) -> None:

@@ -22,7 +22,7 @@ from gateway.pipeline.rejudge import rejudge
 from gateway.store import births
 from gateway.store import urgency as store
 from gateway.store.births import Why
-from gateway.verify.content import BIRTH_TERM, STILLBIRTH_TERM
+from gateway.verify.moment import BIRTH_TERM, STILLBIRTH_TERM
 
 if TYPE_CHECKING:
     from gateway.pipeline.context import Context

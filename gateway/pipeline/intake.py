@@ -24,6 +24,7 @@ from gateway.errors import MessageNotKeptError, OverloadedError
 from gateway.hl7.header import salvage_header
 from gateway.hl7.location import Location
 from gateway.mllp.commit import NotKept
+from gateway.pipeline import door
 from gateway.pipeline.answer import NOT_THE_SENDER
 from gateway.pipeline.large import LARGE_BYTES
 from gateway.pipeline.verdict import UPDATES, Verdict, in_view_of
@@ -31,7 +32,7 @@ from gateway.store.answers import Letter
 from gateway.store.inbox import Kept, Quarantined, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from gateway.contract.ports import Draft
@@ -39,11 +40,13 @@ if TYPE_CHECKING:
     from gateway.pipeline.answer import Answer, Answerer
     from gateway.pipeline.large import LargeLane
     from gateway.pipeline.verdict import Judge
-    from gateway.store.inbox import Baby, Inbox
+    from gateway.store.inbox import Inbox
+    from gateway.store.known import Baby, Known
 
 _log = structlog.get_logger()
 _MSH_10 = Location("MSH", 1, 10)
 _HEADER_BYTES = 4096
+_ASKED = frozenset({*UPDATES, Effect.OPEN})  # what the answer to depends on what is known of the baby
 
 
 def content_digest(raw: bytes) -> bytes:
@@ -74,7 +77,7 @@ def _digests(raw: bytes) -> tuple[bytes, bytes]:
     return hashlib.sha256(raw).digest(), content_digest(raw)
 
 
-def _told(draft: Draft, charset: str) -> str | None:
+def _told(draft: Draft, charset: str, *, refused: bool) -> str | None:
     """Return what the store itself must know of a message, as JSON; of most messages nothing."""
     told: dict[str, Any] = {}
     if draft.effect is Effect.OBSERVE and draft.sent_at:
@@ -83,6 +86,8 @@ def _told(draft: Draft, charset: str) -> str | None:
         told["concerns"] = concerns
     if charset:
         told["charset"] = charset
+    if refused:
+        told["refused"] = True
     return json.dumps(told) if told else None
 
 
@@ -90,11 +95,11 @@ class _Incoming:
     """One message between verdict and commit."""
 
     __slots__ = (
-        "_answerer", "answer", "asks_about", "charset", "digests", "effect", "findings", "peer", "raw", "size",
-        "started", "verdict",
+        "_answerer", "_judge", "answer", "asks_about", "charset", "compares", "digests", "draft", "effect", "findings",
+        "opens", "others", "peer", "raw", "size", "started", "verdict",
     )  # fmt: skip
 
-    def __init__(self, raw: bytes, peer: str, verdict: Verdict, answerer: Answerer, charset: str) -> None:
+    def __init__(self, raw: bytes, peer: str, verdict: Verdict, by: tuple[Judge, Answerer], charset: str) -> None:
         self.raw = raw
         self.charset = charset
         self.digests: tuple[bytes, bytes] | None = None  # made in advance for a large message
@@ -105,16 +110,23 @@ class _Incoming:
         self.findings: Sequence[Finding] = verdict.findings
         self.effect = Effect.NONE
         self.answer: Answer | None = None
-        self._answerer = answerer
-        draft = verdict.draft
+        self._judge, self._answerer = by
+        draft = self.draft = verdict.draft
         self.asks_about: Baby | None = None
-        if draft and draft.effect in UPDATES and draft.medical_record and verdict.facility:
-            self.asks_about = (verdict.facility.code, draft.medical_record)
+        self.others: tuple[Baby, ...] = ()
+        self.opens = self.compares = False
+        if draft and draft.effect in _ASKED and draft.medical_record and verdict.facility:
+            code = verdict.facility.code
+            self.asks_about = (code, draft.medical_record)
+            self.others = tuple((code, number) for number in draft.concerns) if draft.prior else ()
+            self.opens, self.compares = draft.effect is Effect.OPEN, door.compares(draft)
 
-    def row(self, known_state: str | None) -> Row | Quarantined:
+    def row(self, known: Mapping[Baby, Known]) -> Row | Quarantined:
         """Decide with what the store knows of the baby, and build the answer that is kept beside the bytes."""
         verdict = self.verdict
-        self.effect, self.findings = in_view_of(verdict, State(known_state) if known_state else None)
+        mine = known.get(self.asks_about) if self.asks_about else None
+        self.effect, self.findings = in_view_of(verdict, State(mine.state) if mine else None)
+        refused = self._object(known) if known and self.compares and self.effect is not Effect.NONE else False
         answer = self.answer = self._answerer.answer(verdict, self.findings)
         header, facility = verdict.header, verdict.facility
         findings = self.findings
@@ -137,10 +149,21 @@ class _Incoming:
             answer_code=answer.code,
             effect=self.effect.value,
             medical_record=draft.medical_record if draft else "",
-            told=_told(draft, self.charset) if draft else None,
+            told=_told(draft, self.charset, refused=refused) if draft else None,
             findings=json.dumps([f.as_dict() for f in findings]) if findings else "[]",
             deferred=self._letter(answer) if answer.deferred else None,
         )
+
+    def _object(self, known: Mapping[Baby, Known]) -> bool:
+        """Say in the answer what is known to be another baby's; True where nothing of the message is to be applied."""
+        facility, draft = self.verdict.facility, self.draft
+        assert facility is not None and draft is not None  # noqa: S101, PT018 - else nothing is compared
+        objection = door.object_to(self._judge, facility, draft, known, now=self._answerer.clock())
+        if objection is None:
+            return False
+        free = any(f.code == "MRN_REUSED_FREE" for f in objection.findings)
+        self.findings = [*objection.findings, *self.findings] if free else objection.findings
+        return objection.refused
 
     def _letter(self, answer: Answer) -> Letter | None:
         """Return the answer for the sender's listener. Of what is kept, the inbox makes the message id its subject."""
@@ -159,12 +182,16 @@ class _Aside:
     peer: str
     answer: bytes
     asks_about: Baby | None = None
+    opens: bool = False
+    compares: bool = False
+    others: tuple[Baby, ...] = ()
+    draft: Draft | None = None
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.size = len(self.raw)
 
-    def row(self, known_state: str | None) -> Quarantined:  # noqa: ARG002 - as every submission
+    def row(self, known: Mapping[Baby, Known]) -> Quarantined:  # noqa: ARG002 - as every submission
         return Quarantined(self.peer, "CONTROL_ID_REUSED", self.raw, self.answer)
 
 
@@ -240,7 +267,7 @@ class Intake:
         except Exception:  # noqa: BLE001 - one poisoned message must not hurt the others, nor go unanswered
             _log.exception("message.poisoned", bytes=len(raw), peer=peer)
             verdict = Verdict(findings=[Finding("INTERNAL", Location("MSH"))])
-        return _Incoming(raw, peer, verdict, self._answerer, charset)
+        return _Incoming(raw, peer, verdict, (self._judge, self._answerer), charset)
 
     async def _take_large(
         self,
@@ -271,7 +298,7 @@ class Intake:
     def _turn_away(self, raw: bytes, peer: str, out: asyncio.Future[Sequence[bytes]], transport: str) -> None:
         """Answer a large message that there is no room for; of its text the header is enough."""
         verdict = Verdict(header=salvage_header(raw[:_HEADER_BYTES].decode("latin-1")))
-        incoming = _Incoming(raw, peer, verdict, self._answerer, "")
+        incoming = _Incoming(raw, peer, verdict, (self._judge, self._answerer), "")
         out.set_result(self._not_kept(incoming, OverloadedError("too many large messages wait"), transport))
 
     def _resolve(

@@ -20,7 +20,7 @@ from gateway.hl7.header import Header, read_header, salvage_header
 from gateway.hl7.location import Location
 from gateway.hl7.message import REPETITION_LIMIT, TooManyRepetitionsError, parse_message
 from gateway.hl7.told import decode_told
-from gateway.pipeline.draft import decoded_for
+from gateway.pipeline.draft import decoded_for, read_again
 from gateway.verify.content import judge
 from gateway.verify.envelope import check_envelope
 from gateway.verify.policy import load_policy
@@ -132,6 +132,17 @@ class Judge:
             if verdict.draft is not None and (decoded.doubtful or "\0" in decoded.text):
                 verdict.findings.append(Finding("CHARSET_DOUBTFUL", _MSH_18))
         return verdict
+
+    def read_again(self, raw: bytes, charset: str, received_at: dt.datetime, facility: FacilityProfile) -> Draft:
+        """Return the draft of a message that was kept. Raises Hl7SyntaxError for what could not be read either."""
+        return read_again(
+            raw,
+            charset=charset,
+            facility=facility,
+            hospital=self._hospitals[facility.adapter],
+            received_at=received_at,
+            segment_limit=self._segment_limit,
+        )
 
     def _lexed(self, text: str) -> Message:
         return parse_message(text.replace("\0", ""), limit=self._segment_limit)

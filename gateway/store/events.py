@@ -44,6 +44,12 @@ async def state_before(connection: Connection, birth: Birth, state: State) -> St
     return State(before)
 
 
+async def is_told(connection: Connection, birth: Birth, key: str) -> bool:
+    """Tell whether an event of a birth has this in its detail."""
+    sql = "SELECT EXISTS (SELECT FROM events WHERE birth_id = $1 AND detail ? $2)"
+    return bool(await connection.fetchval(sql, birth.id, key))
+
+
 async def moved_by(connection: Connection, birth: Birth, state: State) -> str:
     """Return who last moved a birth to `state`, "" where nobody did."""
     actor: str | None = await connection.fetchval(

@@ -30,12 +30,14 @@ from tests.simulators.facilities import CLOCK, HOSPITAL, facility
 from tests.simulators.journey import RENAMED, notice
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
     import asyncpg
 
-    from gateway.store.inbox import Baby, Submission
+    from gateway.contract.ports import Draft
+    from gateway.store.inbox import Submission
+    from gateway.store.known import Baby, Known
 
 
 @dataclasses.dataclass
@@ -60,6 +62,10 @@ class Letter:
     raw: bytes = b"MSH|raw"
     peer: str = "127.0.0.1"
     asks_about: Baby | None = None
+    opens: bool = False
+    compares: bool = False
+    others: tuple[Baby, ...] = ()
+    draft: Draft | None = None
     changes: dict[str, Any] = dataclasses.field(default_factory=dict)
     seen: list[str | None] = dataclasses.field(default_factory=list)
     error: Exception | None = None
@@ -68,8 +74,9 @@ class Letter:
     def __post_init__(self) -> None:
         self.size = len(self.raw)
 
-    def row(self, known_state: str | None) -> Row | Quarantined:
-        self.seen.append(known_state)
+    def row(self, known: Mapping[Baby, Known]) -> Row | Quarantined:
+        found = known.get(self.asks_about) if self.asks_about else None
+        self.seen.append(found.state if found else None)
         if self.error is not None:
             raise self.error
         values: dict[str, Any] = {
@@ -99,9 +106,13 @@ class Garbage:
     raw: bytes = b"garbage"
     peer: str = "127.0.0.1"
     asks_about: Baby | None = None
+    opens: bool = False
+    compares: bool = False
+    others: tuple[Baby, ...] = ()
+    draft: Draft | None = None
     size: int = 7
 
-    def row(self, known_state: str | None) -> Row | Quarantined:
+    def row(self, known: Mapping[Baby, Known]) -> Row | Quarantined:
         return Quarantined("127.0.0.1", "MSH_UNREADABLE", self.raw, b"MSA|AR")
 
 

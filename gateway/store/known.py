@@ -1,0 +1,106 @@
+"""What the store knows under a record number, for the answer at the door: asked once a commit, and of few messages.
+
+A notice (A01) mostly tells of a baby nobody knows. It is not asked about: `UNKNOWN` is a condition of the insert,
+three probes of an index, and only where one of them finds something the question is asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gateway.contract.ports import PATIENT
+
+if TYPE_CHECKING:
+    import datetime as dt
+    import uuid
+    from collections.abc import Collection, Mapping
+
+    import asyncpg
+
+    from gateway.contract.ports import Draft
+
+Baby = tuple[str, str]  # facility, medical record
+NO_NOTICE = ("none", *(effect.value for effect in PATIENT))  # what only waits for a birth tells of none
+_MOST_BYTES = (
+    65536  # of a waiting message that is read to compare with: larger ones are compared when they are assigned
+)
+
+
+class Waiting(NamedTuple):
+    """A kept notice that no step has read yet."""
+
+    raw: bytes
+    charset: str
+    received_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A birth, or what waits to become one (state RECEIVED). `record` is as stored, None where it was not asked for.
+
+    `draft` was told earlier in the same commit, `waiting` in an earlier one. `retired`: by a number it had before.
+    `withdrawal`: one that is not applied yet lies under the number.
+    """
+
+    state: str
+    record: Mapping[str, Any] | None = None
+    told_at: dt.datetime | None = None
+    birth_id: uuid.UUID | None = None
+    retired: bool = False
+    withdrawal: bool = False
+    waiting: Waiting | None = None
+    draft: Draft | None = None
+
+
+_UNASSIGNED = """m.facility = k.facility AND m.medical_record = k.medical_record AND m.assigned_at IS NULL
+                 AND m.effect <> 'none'"""
+# Of a baby's numbers the one it has now counts.
+_KNOWN = f"""
+SELECT k.facility, k.medical_record, coalesce(b.state, 'RECEIVED') AS state, b.id, b.told_at,
+       a.new IS NOT NULL AS retired, CASE WHEN k.whole THEN b.record END AS record,
+       k.whole AND EXISTS (SELECT FROM messages m WHERE {_UNASSIGNED} AND m.effect = 'cancel') AS withdrawal,
+       w.raw, w.charset, w.received_at
+FROM unnest($1::text[], $2::text[], $3::bool[]) AS k(facility, medical_record, whole)
+LEFT JOIN aliases a ON a.facility = k.facility AND a.old = k.medical_record
+LEFT JOIN births b ON b.facility = k.facility AND b.medical_record = coalesce(a.new, k.medical_record)
+LEFT JOIN LATERAL (
+    SELECT m.raw, coalesce(m.told ->> 'charset', '') AS charset, m.received_at FROM messages m
+    WHERE k.whole AND b.id IS NULL AND {_UNASSIGNED} AND m.effect IN ('open', 'amend')
+      AND octet_length(m.raw) <= {_MOST_BYTES}
+    ORDER BY m.id LIMIT 1) AS w ON true
+WHERE b.id IS NOT NULL OR EXISTS (SELECT FROM messages m WHERE {_UNASSIGNED} AND m.effect <> ALL($4))
+"""  # noqa: S608 - constants
+_NOTICES = ", ".join(f"'{effect}'" for effect in NO_NOTICE)
+# Of `told` (facility, medical_record, effect) a notice whose number is known; scalar subqueries are never hashed.
+UNKNOWN = f"""
+    SELECT k.facility FROM told k WHERE k.effect = 'open' AND coalesce(
+        (SELECT true FROM births b WHERE b.facility = k.facility AND b.medical_record = k.medical_record LIMIT 1),
+        (SELECT true FROM aliases a WHERE a.facility = k.facility AND a.old = k.medical_record LIMIT 1),
+        (SELECT true FROM messages m WHERE {_UNASSIGNED} AND m.effect NOT IN ({_NOTICES}) LIMIT 1), false)
+    LIMIT 1
+"""  # noqa: S608 - constants
+
+
+async def known(
+    connection: asyncpg.Connection, babies: Collection[Baby], *, whole: Collection[Baby]
+) -> dict[Baby, Known]:
+    """Return what is known of these babies; of those in `whole` also the record, and what waits under the number."""
+    if not babies:
+        return {}
+    asked = list(babies)
+    columns = ([b[0] for b in asked], [b[1] for b in asked], [b in whole for b in asked])
+    rows = await connection.fetch(_KNOWN, *columns, NO_NOTICE)
+    return {(row["facility"], row["medical_record"]): _known(row) for row in rows}
+
+
+def _known(row: asyncpg.Record) -> Known:
+    return Known(
+        state=row["state"],
+        record=row["record"],
+        told_at=row["told_at"],
+        birth_id=row["id"],
+        retired=row["retired"],
+        withdrawal=row["withdrawal"],
+        waiting=Waiting(row["raw"], row["charset"], row["received_at"]) if row["raw"] else None,
+    )
