@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MOST = {Kind.DELIVER: 32, Kind.COLLECT: 16, Kind.ANSWER: 16}  # at once, of all lanes
 _IN_LINE = 4  # letters claimed for a listener that answers; one is sent at a time
 _UNSURE = 2  # files of an origin that did not give out any lately
-_SLOW_LOOK_S, _REST = 0.25, 4.0  # after a look that took longer, nobody looks for so many times as long
+_SLOW_LOOK_S, _REST = 0.5, 4.0  # after a look that took longer, nobody looks for so many times as long
 _LONGEST_REST_S = 2.0
 _REMEMBERED = 10_000
 

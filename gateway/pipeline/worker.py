@@ -131,12 +131,11 @@ class Workers:
         """Start what is due and fits; return how long to sleep, 0 to look again at once."""
         self._wake.clear()
         try:
+            lanes_pause = await self._to_lanes()
             await self._claim()
             waiting, pause = self._worth_waiting_for()
-            if self._stopping:
-                return pause
-            pause = min(pause, await self._to_lanes())
-            if not waiting:
+            pause = min(pause, lanes_pause)
+            if self._stopping or not waiting:
                 return pause  # a finished one wakes us
             upcoming = await queue.seconds_to_next(self._context.database, waiting)
         except Exception as error:  # noqa: BLE001 - whatever PostgreSQL says, work goes on when it says it no more
@@ -156,12 +155,12 @@ class Workers:
     async def _to_lanes(self) -> float:
         """Start what the lanes have room for; return how long to sleep at most, until one of them may have more."""
         settings = self._context.config.gateway
-        if not settings.workers:
+        if not settings.workers or self._stopping:
             return _LOOK_S
         found = await self._lanes.claim(lease_s=settings.lease_s)
         if self._stopping:
             await queue.give_back(self._context.database, [task for task, _ in found])
-            return 0.0
+            return _LOOK_S
         for task, lane in found:
             self._start(task, lane)
         upcoming = await lanes.seconds_to_next(self._context.database)
