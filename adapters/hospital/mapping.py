@@ -70,7 +70,7 @@ def map_child(
     sheet: Sheet, pid: Segment, numbers: dict[str, Identifier], message: Message, facility: FacilityProfile
 ) -> None:
     """Write what PID and PV1 say about the child and its home. `numbers` are PID-3."""
-    _map_name(sheet, pid, facility)
+    map_name_of_child(sheet, pid, facility)
     sex = text_of(pid, 8)
     known = read_sex(sex)
     if known:
@@ -100,7 +100,8 @@ def _map_death(sheet: Sheet, pid: Segment, message: Message) -> None:
         sheet.write("child.died_at", disposition, pv1, 36)
 
 
-def _map_name(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> None:
+def map_name_of_child(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> None:
+    """Write PID-5, and find where it says that it is no name yet."""
     name, kind, repetition = read_name(pid, 5, facility.name_order)
     if name:
         sheet.write("child.name", normalise_name(name), pid, 5, 1, repetition)
@@ -120,14 +121,14 @@ def _is_swapped_placeholder(pid: Segment, name: str) -> bool:
 def map_birth_moment(sheet: Sheet, pid: Segment, sent_at: dt.datetime | None, zone: dt.tzinfo) -> Moment | None:
     """PID-7: the day, and the time only if it was sent, never 00:00 in its stead (F 66). Wall time at the place.
 
-    Returns what was read, None where that is no whole day.
+    Returns what was read, None where that is no whole day, or no newborn's.
     """
     value = text_of(pid, 7)
     if value == DELETE:
         sheet.clear("child.born_on", "child.born_at", "child.utc_offset")
         return None
     moment = read_moment(value, zone) if value else None
-    if moment is None or moment.precision < _DAY:
+    if moment is None or moment.precision < _DAY or sheet.misdated:
         return None
     at, place, has_time = moment.at, place_of(pid, 7), moment.has_time
     sheet.put("child.born_on", at.date(), place)

@@ -58,6 +58,11 @@ def is_mother(nk1: Segment) -> bool:
     return not _BEARER.isdisjoint(words) or _is(nk1, words, _MOTHER_CODES, _MOTHER_TEXT, Sex.FEMALE)
 
 
+def is_father(nk1: Segment) -> bool:
+    """Tell whether an NK1 is the father: by code, by text, by role (NK1-7), or as a parent who is a man (F 46)."""
+    return _is(nk1, _words_of(nk1), _FATHER_CODES, _FATHER_TEXT, Sex.MALE)
+
+
 def is_spouse(nk1: Segment) -> bool:
     """Tell whether an NK1 is the patient's husband or wife: no newborn has one."""
     return not (_SPOUSE_WORDS.isdisjoint(_relation(nk1, 3)) and _SPOUSE_WORDS.isdisjoint(_relation(nk1, 7)))

@@ -34,9 +34,10 @@ _new_tuple = tuple.__new__
 class Sheet:
     """Collects what a message says about a birth."""
 
-    __slots__ = ("_cleared", "findings", "places", "values")
+    __slots__ = ("_cleared", "findings", "misdated", "places", "values")
 
-    def __init__(self) -> None:
+    def __init__(self, *, misdated: bool = False) -> None:
+        self.misdated = misdated  # PID-7 cannot be the newborn's: it is not taken
         self.values: dict[str, Any] = {}
         self.places: dict[str, Location] = {}
         self.findings: list[Finding] = []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from gateway.contract.lifecycle import State
-from gateway.contract.ports import PATIENT, Draft, Effect
+from gateway.contract.ports import PATIENT, ActKind, Draft, Effect
 from gateway.contract.revision import apply_draft, may_open
 from gateway.pipeline import act, change, family, identity, late, likeness, reuse, visit
 from gateway.pipeline.change import Told, because, is_certified, registry_has_it, review, twin_group
@@ -20,7 +20,8 @@ from gateway.pipeline.draft import read_again
 from gateway.pipeline.family import Family
 from gateway.pipeline.likeness import patiently
 from gateway.pipeline.rejudge import go, keys_of, rejudge
-from gateway.store import acts, attachments, births, likenesses, messages, queue
+from gateway.pipeline.taken_back import close_review
+from gateway.store import acts, attachments, births, events, likenesses, messages, queue
 from gateway.store.births import Why
 from gateway.verify.likeness import Verdict
 
@@ -246,6 +247,8 @@ async def _update(context: Context, connection: Connection, birth: Birth, told: 
     done = await change.apply(context, connection, birth, record, told, dated=draft.effect is not Effect.OBSERVE)
     if done:
         await reuse.settle_doubt(context, connection, birth, told)
+    if done and told.certified:
+        await close_review(context, connection, birth, told)
     return done
 
 
@@ -255,6 +258,9 @@ async def _being_withdrawn(connection: Connection, birth: Birth) -> bool:
         return False
     if await acts.undecided(connection, birth.id) is not None:
         return True
+    withdrawal = await acts.last(connection, birth.id, ActKind.WITHDRAW)
+    if withdrawal is not None and withdrawal.status == "granted" and withdrawal.revision == birth.at_registry:
+        return True  # the case's own end is still to come, and would end what is told now
     await acts.take_back(connection, birth.id)
     return False
 
@@ -300,7 +306,8 @@ async def _cancel(context: Context, connection: Connection, birth: Birth, told: 
     if there:
         return True
     if told.certified:
-        why = Why(why.actor, why.step, f"{why.reason} after issue: the office decides", why.message_id)
+        reason, cause = f"{why.reason} after issue: the office decides", {"cause": events.WITHDRAWN}
+        why = Why(why.actor, why.step, reason, why.message_id, cause)
         await review(context, connection, birth, State.REVOCATION_REVIEW, why)
     else:
         await go(context, connection, birth, State.CANCELLED, why)

@@ -18,6 +18,7 @@ from gateway.hl7.location import Location
 from gateway.pipeline import change, question, reuse
 from gateway.pipeline.change import because, is_certified, may_not_vanish, registry_has_it, review
 from gateway.pipeline.draft import places
+from gateway.pipeline.merge_says import fill_gaps
 from gateway.pipeline.rejudge import MESSAGE, doubt, go, keys_of, rejudge
 from gateway.store import attachments, births, events, likenesses, messages, revisions, siblings
 from gateway.store.births import Keys, Why
@@ -64,6 +65,10 @@ async def join(context: Context, connection: Connection, family: Family, told: T
         birth = await _join(context, connection, family, (pair, told))
         joined = joined or (birth.id if birth else None)
         await family.read_again(connection)  # also the first birth: a later pair may have changed it
+        united = family.births.get(number := family.number(pair.new))
+        if united is not None and pair.says is not None and family.number(pair.old) == number:
+            await fill_gaps(context, connection, united, addressed(pair.says, number), told)
+            await family.read_again(connection)
     return True, next((birth for birth in family.births.values() if birth.id == joined), None)
 
 

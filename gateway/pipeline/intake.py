@@ -115,7 +115,8 @@ class _Incoming:
         self.asks_about: Baby | None = None
         self.others: tuple[Baby, ...] = ()
         self.opens = self.compares = False
-        if draft and draft.effect in _ASKED and draft.medical_record and verdict.facility:
+        asks = draft is not None and (draft.effect in _ASKED or bool(draft.if_open))
+        if draft and asks and draft.medical_record and verdict.facility:
             code = verdict.facility.code
             self.asks_about = (code, draft.medical_record)
             self.others = tuple((code, number) for number in draft.concerns) if draft.prior else ()

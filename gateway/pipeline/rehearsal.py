@@ -120,7 +120,8 @@ class Rehearsal:
         """Return what would happen to a message that comes from there."""
         try:
             verdict = self.judge.evaluate(raw, peer=peer, certificate_names=certificate_names, charset=charset)
-            effect, findings = in_view_of(verdict, State.RECEIVED)
+            nobodys = verdict.draft is not None and verdict.draft.effect is Effect.NONE
+            effect, findings = in_view_of(verdict, None if nobodys else State.RECEIVED)
             return Report(verdict, effect, findings, self.answerer.answer(verdict, findings))
         except Exception as error:  # noqa: BLE001 - on the wire it would be answered, so it is here (intake)
             verdict = Verdict(findings=[Finding("INTERNAL", Location("MSH"))])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from gateway.contract.finding import Finding
-from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, State
+from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, JUDGED, State
 from gateway.contract.ports import PATIENT, Draft, Effect
 from gateway.contract.revision import may_open
 from gateway.errors import Hl7SyntaxError
@@ -40,6 +40,7 @@ UPDATES = tuple(effect for effect in Effect if effect not in (Effect.NONE, Effec
 _PID_3 = Location("PID", 1, 3)
 _MSH_7, _MSH_18 = Location("MSH", 1, 7), Location("MSH", 1, 18)
 _SKEW = dt.timedelta(minutes=10)  # a message from the future (domain A.3, F 110)
+_OPEN = JUDGED | IN_FLIGHT | {State.RECEIVED, State.SEALED, State.AWAIT_OFFICE, State.DEAD_LETTER}
 _OF_A_MESSAGE = ("MSH", "PID")  # a second one of these is a second message, or a second patient
 # What the birth lacks once an update has deleted a field (domain F 21).
 _DELETED = {
@@ -153,6 +154,7 @@ class Judge:
         draft = self._hospitals[facility.adapter].draft(message, facility, now=now)
         if draft.effect is Effect.NONE:
             verdict.findings += draft.findings  # why it is taken for no birth, where that is in doubt
+            verdict.draft = draft if draft.if_open else None
             return
         verdict.draft = draft
         verdict.findings += check_structure(message, verdict.header, load_policy(facility.policy))[:_MOST_FINDINGS]
@@ -212,12 +214,12 @@ def in_view_of(verdict: Verdict, state: State | None) -> tuple[Effect, list[Find
     if draft is None or not draft.medical_record:
         return Effect.NONE, verdict.findings
     if effect not in UPDATES:
-        return effect, verdict.findings
+        return effect, [*verdict.findings, *draft.if_open] if state in _OPEN else verdict.findings
     if effect in (Effect.MERGE, Effect.RENUMBER):  # also of numbers nothing is known of yet (F 12)
         return effect if draft.prior else Effect.NONE, verdict.findings
     if effect is Effect.ATTACH:
-        awaited = [Finding("BIRTH_AWAITED", _PID_3)] if state is None and draft.attachments else []
-        return effect if draft.attachments else Effect.NONE, [*draft.findings, *awaited]
+        effect, said = _of_documents(draft, state)
+        return effect, said + _withdrawn(effect, state)
     if state is None:
         return _unknown_baby(verdict, draft, verdict.facility)
     told = set(draft.places.values())
@@ -225,7 +227,13 @@ def in_view_of(verdict: Verdict, state: State | None) -> tuple[Effect, list[Find
     if effect is Effect.AMEND:
         known = {f.code for f in said}
         said += [f for path, f in _DELETED.items() if path in draft.cleared and f.code not in known]
-    return effect, said + _late_change(effect, state)
+        said += draft.if_open if state in _OPEN else ()
+    return effect, said + _late_change(effect, state) + _withdrawn(effect, state)
+
+
+def _of_documents(draft: Draft, state: State | None) -> tuple[Effect, list[Finding]]:
+    awaited = [Finding("BIRTH_AWAITED", _PID_3)] if state is None and draft.attachments else []
+    return Effect.ATTACH if draft.attachments else Effect.NONE, [*draft.findings, *awaited]
 
 
 def _unknown_baby(verdict: Verdict, draft: Draft, facility: FacilityProfile | None) -> tuple[Effect, list[Finding]]:
@@ -238,13 +246,20 @@ def _unknown_baby(verdict: Verdict, draft: Draft, facility: FacilityProfile | No
         return draft.effect, [Finding("BIRTH_AWAITED", _PID_3)]
     if draft.effect is Effect.CANCEL and _is_young(draft):
         return Effect.NONE, [Finding("BIRTH_UNKNOWN", _PID_3)]
-    return Effect.NONE, []
+    return Effect.NONE, list(draft.if_unknown)
 
 
 def _is_young(draft: Draft) -> bool:
     """Whether the patient was born so shortly before the message that it may be about a birth we should know."""
     born = draft.record.child.born_on if draft.record else None
     return born is not None and draft.sent_at is not None and 0 <= (draft.sent_at.date() - born).days <= _YOUNG_DAYS
+
+
+def _withdrawn(effect: Effect, state: State | None) -> list[Finding]:
+    """Say that a birth is withdrawn to whoever goes on telling of it: only a new notice brings it back (F 22)."""
+    if state is not State.CANCELLED or effect in (Effect.NONE, Effect.CANCEL):
+        return []
+    return [Finding("BIRTH_WITHDRAWN", _PID_3)]
 
 
 def _late_change(effect: Effect, state: State) -> list[Finding]:

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
@@ -353,10 +353,8 @@ def _rows(submissions: Sequence[Submission], found: Mapping[Baby, Known]) -> lis
         row = submission.row(told)
         if isinstance(row, Row) and row.effect not in NO_NOTICE:
             baby = (row.facility, row.medical_record)
-            if (before := told.get(baby)) is None:
-                told[baby] = Known("RECEIVED", draft=submission.draft)
-            elif row.effect == "cancel":
-                told[baby] = replace(before, withdrawal=True)
+            before = told.get(baby) or Known("RECEIVED", draft=submission.draft)
+            told[baby] = before.once(row.effect)
         rows.append(row)
     return rows
 

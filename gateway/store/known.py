@@ -6,9 +6,10 @@ three probes of an index, and only where one of them finds something the questio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gateway.contract.lifecycle import JUDGED, State
 from gateway.contract.ports import PATIENT
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ NO_NOTICE = ("none", *(effect.value for effect in PATIENT))  # what only waits f
 _MOST_BYTES = (
     65536  # of a waiting message that is read to compare with: larger ones are compared when they are assigned
 )
+# What is with the registry, or issued, waits for a decision instead when it is withdrawn.
+_WITHDRAWABLE = {state.value for state in JUDGED | {State.RECEIVED, State.SEALED, State.AWAIT_OFFICE}}
 
 
 class Waiting(NamedTuple):
@@ -52,12 +55,24 @@ class Known:
     waiting: Waiting | None = None
     draft: Draft | None = None
 
+    def once(self, effect: str | None) -> Known:
+        """Return what will be known for what comes next, when a message of this effect that was kept is applied."""
+        if effect == "cancel":
+            state = State.CANCELLED.value if self.state in _WITHDRAWABLE else self.state
+            return replace(self, state=state, withdrawal=True)
+        if effect == "open" and self.state == State.CANCELLED.value:
+            return replace(self, state=State.RECEIVED.value)
+        return self
+
 
 _UNASSIGNED = """m.facility = k.facility AND m.medical_record = k.medical_record AND m.assigned_at IS NULL
                  AND m.effect <> 'none'"""
-# Of a baby's numbers the one it has now counts.
+# Of a baby's numbers the one it has now counts. `told` is the last of a notice and its withdrawal that was kept and not
+# assigned yet: it decides what the birth will be.
 _KNOWN = f"""
 SELECT k.facility, k.medical_record, coalesce(b.state, 'RECEIVED') AS state, b.id, b.told_at,
+       (SELECT m.effect FROM messages m WHERE {_UNASSIGNED} AND m.effect IN ('open', 'cancel')
+        ORDER BY m.id DESC LIMIT 1) AS told,
        a.new IS NOT NULL AS retired, CASE WHEN k.whole THEN b.record END AS record,
        k.whole AND EXISTS (SELECT FROM messages m WHERE {_UNASSIGNED} AND m.effect = 'cancel') AS withdrawal,
        w.raw, w.charset, w.received_at
@@ -95,7 +110,7 @@ async def known(
 
 
 def _known(row: asyncpg.Record) -> Known:
-    return Known(
+    found = Known(
         state=row["state"],
         record=row["record"],
         told_at=row["told_at"],
@@ -104,3 +119,4 @@ def _known(row: asyncpg.Record) -> Known:
         withdrawal=row["withdrawal"],
         waiting=Waiting(row["raw"], row["charset"], row["received_at"]) if row["raw"] else None,
     )
+    return found.once(row["told"])

@@ -136,6 +136,18 @@ def spellings(name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def without_titles(name: str) -> str:
+    """Return a name's words without titles, dots and commas: by them alone, two spellings are one name (B.8)."""
+    words = name.replace(",", ", ").split()
+    last = len(words) - 1
+    kept = [
+        word
+        for n, word in enumerate(words)
+        if not _is_title(word, first=n == 0, last=n == last, after_comma=n > 0 and words[n - 1].endswith(","))
+    ]
+    return " ".join(word.strip(".,") for word in kept)
+
+
 def is_unreadable(text: str) -> bool:
     """Tell whether letters of a text are lost (U+FFFD), or are what a wrong character set made of them (A.8, F 105)."""
     return not text.isascii() and (REPLACEMENT in text or _MOJIBAKE.search(text) is not None)
