@@ -155,8 +155,8 @@ class Workers:
     async def _to_lanes(self) -> float:
         """Start what the lanes have room for; return how long to sleep at most, until one of them may have more."""
         settings = self._context.config.gateway
-        if not settings.workers or self._stopping:
-            return _LOOK_S
+        if self._hands() <= 0 or self._stopping:
+            return _LOOK_S  # a finished one wakes us
         found = await self._lanes.claim(lease_s=settings.lease_s)
         if self._stopping:
             await queue.give_back(self._context.database, [task for task, _ in found])
