@@ -28,7 +28,7 @@ from gateway.evidence.journal import (
     verify_export,
     verify_receipt,
 )
-from gateway.evidence.keys import public_halves
+from gateway.evidence.keys import Keyring, public_halves
 from gateway.observe.logging import configure
 from gateway.pipeline import journal
 from gateway.store import journal as store
@@ -256,6 +256,17 @@ def _bar(words: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
+@contextmanager
+def _bars(words: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Lend a progress bar that says what it is at; 0 of how many: not known."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        task = progress.add_task(words, total=None)
+        yield lambda what, done, total: progress.update(
+            task, description=f"{words} {what}", completed=done, total=total or None
+        )
+
+
 # ------------------------------------------------------------------------------------------- export and check our own
 
 
@@ -302,30 +313,45 @@ async def _export_to(out: BinaryIO, config: Path | None, data: Path) -> int:
 @as_json()
 @place.options
 def check(keys: Path | None, json_output: bool, config: Path | None, data: Path) -> None:
-    """Check our own journal, and that it tells of everything that was kept.
+    """Check our own journal, and every body against what it tells of it.
 
-    Every entry, root and signature is checked, and that every message, sealed record and certificate kept since the
-    journal began has its entry. Reads everything once; nobody is held up. Exit status 1 where something is wrong.
+    Every entry, root and signature is checked, and that the journal goes on from the head kept beside the keys. Each
+    raw message, answer, sealed record, certificate and scan is hashed again; a difference is named by table, id and
+    column. Reads everything once; nobody is held up. Exit status 1 where something is wrong.
     """
     configure(level="warning")
     found = loop.run(_check(_known(keys, config, data), config, data))
     if json_output:
-        emit({
-            "good": not found.problems, "entries": found.entries, "checkpoints": found.checkpoints,
-            "unsealed": found.unsealed, "time": found.time or None, "problems": found.problems,
-        })  # fmt: skip
+        emit(_for_machines(found))
     else:
-        waits = f", {_number(found.unsealed, 'waits', 'wait')} for the next one" if found.unsealed else ""
-        last = f", the last of {found.time}" if found.time else ""
-        console.print(
-            f"{_number(found.entries, 'entry', 'entries')} under "
-            f"{_number(found.checkpoints, 'checkpoint', 'checkpoints')}{last}{waits}: "
-            + ("NOT good" if found.problems else "good"),
-            markup=False, soft_wrap=True,
-        )  # fmt: skip
-        for problem in found.problems:
-            errors.print(f"  {problem}", markup=False, soft_wrap=True)
+        _for_people(found)
     sys.exit(_NOT_GOOD if found.problems else 0)
+
+
+def _for_machines(found: Checked) -> dict[str, Any]:
+    return {
+        "good": not found.problems, "entries": found.entries, "checkpoints": found.checkpoints,
+        "unsealed": found.unsealed, "time": found.time or None, "problems": found.problems,
+        "hashed": found.bodies.hashed, "removed": found.bodies.removed, "unchecked": found.bodies.unchecked,
+        "differences": found.bodies.told(),
+    }  # fmt: skip
+
+
+def _for_people(found: Checked) -> None:
+    waits = f", {_number(found.unsealed, 'waits', 'wait')} for the next one" if found.unsealed else ""
+    last = f", the last of {found.time}" if found.time else ""
+    console.print(
+        f"{_number(found.entries, 'entry', 'entries')} under "
+        f"{_number(found.checkpoints, 'checkpoint', 'checkpoints')}{last}{waits}: "
+        + ("NOT good" if found.problems else "good"),
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+    for table, count in found.bodies.hashed.items():
+        removed = found.bodies.removed[table]
+        apart = f", {removed} without a body (removed after their time, erased, or never here)" if removed else ""
+        console.print(f"  {table}: {count} hashed{apart}", markup=False, soft_wrap=True)
+    for said in [*found.problems, *found.bodies.places, *(f"not checked: {one}" for one in found.bodies.unchecked)]:
+        errors.print(f"  {printable(str(said))}", markup=False, soft_wrap=True)
 
 
 def _number(count: int, one: str, many: str) -> str:
@@ -335,8 +361,20 @@ def _number(count: int, one: str, many: str) -> str:
 async def _check(keys: Mapping[str, bytes], config: Path | None, data: Path) -> Checked:
     async with place.database(config, data) as database:
         await _must_have_journal(database)
-        with _bar("checking") as move:
-            return await journal.check(database, keys, move)
+        with _bars("checking") as move:
+            return await journal.check(database, keys, move, keyring=_keyring(config, data))
+
+
+def _keyring(config: Path | None, data: Path) -> Keyring | None:
+    """Return the keys of this machine; None where they are not here, or not ours to read."""
+    ring = Keyring(load(config).keys_directory if config else data / "keys")
+    try:
+        if not (ring.directory / "index.key").exists():
+            return None
+        ring.open()
+    except (KeyMissingError, OSError):
+        return None
+    return ring
 
 
 async def _must_have_journal(database: Database) -> None:

@@ -29,6 +29,7 @@ FLUSH_S = 2.0
 QUIET_S = 5.0  # nobody met it for so long, and somebody had a good answer: over
 DATABASE = "database"
 KEYS = "keys"
+JOURNAL = "journal"
 _log = structlog.get_logger()
 
 
@@ -111,4 +112,4 @@ def _closed(row: asyncpg.Record) -> None:
 
 def kind_of(subject: str) -> str:
     """Return what kind of thing a subject is: a service of the registry, ours, or a hospital."""
-    return subject if subject in {"check", "registry", "document", DATABASE, KEYS, DEAD_LETTER} else "hospital"
+    return subject if subject in {"check", "registry", "document", DATABASE, KEYS, JOURNAL, DEAD_LETTER} else "hospital"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from gateway.errors import KeyMissingError, RegistryLoginError, RegistryQuotaError, StoreUnavailableError
+from gateway.pipeline.journal import altered_entries
 from gateway.pipeline.pause import describe
 from gateway.store import answers, pauses, queue
 from gateway.web.auth import DATABASE
@@ -48,12 +49,17 @@ async def _readyz(request: web.Request) -> web.Response:
 
 
 async def _notices(request: web.Request) -> list[str]:
-    """Return what an operator must do though births are accepted: a registry that refuses us, with the next step."""
+    """Return what an operator must do though births are accepted, with the next step.
+
+    A registry that refuses us; a journal that its signer cannot go on from.
+    """
+    context = request.app[CONTEXT]
+    signer = [str(said) for said in (context.signer.refusal, altered_entries(context.signer)) if said]
     try:
         found = await pauses.listing(request.app[DATABASE], request.app[CONTEXT].clock())
     except StoreUnavailableError:
-        return []
-    return [describe(pause) for pause in found]
+        return signer
+    return [*signer, *(describe(pause) for pause in found)]
 
 
 async def _metrics(request: web.Request) -> web.Response:
