@@ -15,10 +15,12 @@ import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from gateway.cli import loop, place
+from gateway.cli.births import who
 from gateway.cli.output import as_json, console, details, emit, errors, printable
 from gateway.config import load
 from gateway.errors import ConfigError, EvidenceError, KeyMissingError, ProcotError, SignatureError
 from gateway.evidence.envelope import open_compact, public_keys, verify_detached
+from gateway.evidence.head import Memory
 from gateway.evidence.journal import (
     EXPORT,
     MOST_LINE_BYTES,
@@ -30,7 +32,7 @@ from gateway.evidence.journal import (
 )
 from gateway.evidence.keys import Keyring, public_halves
 from gateway.observe.logging import configure
-from gateway.pipeline import journal
+from gateway.pipeline import journal, signer
 from gateway.store import journal as store
 from gateway.store.schema import Schema
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from gateway.pipeline.journal import Checked
     from gateway.store.database import Database
 
+MOST_REASON = 500
 MOST_RECORD_BYTES = 64 * 1024 * 1024
 _NOT_GOOD, _UNCHECKED = 1, 2
 _EACH = 512  # lines between two moves of the bar
@@ -380,3 +383,47 @@ def _keyring(config: Path | None, data: Path) -> Keyring | None:
 async def _must_have_journal(database: Database) -> None:
     if await Schema().refresh(database) < store.LEVEL:
         raise ConfigError("this database has no journal yet; bring it to this version by `procot migrate`")
+
+
+# ------------------------------------------------------------------------------------------------------------ accept
+
+
+@evidence.command(short_help="Let the signer go on from a journal that it cannot join to its head.")
+@click.option("--branch", "size", type=click.IntRange(min=0), required=True, metavar="SIZE",
+              help="how many entries this database's journal has: `evidence check` tells")  # fmt: skip
+@click.option("--reason", required=True, help="why this is the right database; it is kept")
+@place.options
+def accept(size: int, reason: str, config: Path | None, data: Path) -> None:
+    """Take this database's journal for the right one, and sign on from it.
+
+    The signer stops where the database is not the one it signed: an older copy, another one, or where its own head
+    beside the keys was lost. Every entry and signature is checked first; a journal that is not good by itself is not
+    accepted. What was signed since stays provable by its receipts, as another branch. An entry `restored` says so, and
+    the registry is asked before anything is sent. Where gateways have key directories of their own, say it for each.
+    """
+    configure(level="warning")
+    if not reason.strip():
+        raise ConfigError("--reason: say why this is the right database")
+    aside = loop.run(_accept(size, reason.strip()[:MOST_REASON], config, data))
+    kept = f"; the head before lies in {aside}" if aside else ""
+    console.print(f"the journal goes on from {size} entries{kept}", markup=False, soft_wrap=True)
+
+
+async def _accept(size: int, reason: str, config: Path | None, data: Path) -> Path | None:
+    ring = _keyring(config, data)
+    if ring is None:
+        raise ConfigError("the keys are not here, or not yours to read; run it where the gateway signs, as its user")
+    async with place.database(config, data) as database:
+        await _must_have_journal(database)
+        with _bars("checking") as move:
+            found = await journal.check(database, ring.public, move)
+        if found.chain:
+            raise ConfigError(f"the journal in this database is not good by itself: {found.chain}; restore a backup")
+        async with database.transaction() as connection:
+            await store.begin_alone(connection)
+            jws = await signer.accept(connection, ring, size=size)
+            await store.note_branch(connection, actor=f"operator:{who()}", size=size, reason=reason)
+        memory = Memory(ring.directory)
+        aside = memory.put_aside()
+        memory.write(jws, committed=True)
+    return aside

@@ -242,6 +242,7 @@ class Checked:
     checkpoints: int = 0
     unsealed: int = 0
     time: str = ""  # of the last checkpoint
+    chain: str = ""  # what is wrong with entries and checkpoints by themselves, "" where nothing is
     problems: list[str] = field(default_factory=list)
     bodies: Bodies = field(default_factory=Bodies)
 
@@ -270,9 +271,13 @@ async def check(
         try:
             if newest is not None:
                 await _follow(connection, chain, newest.size, progress)
+        except EvidenceError as error:
+            found.chain = str(error)
+            found.problems.append(found.chain)
+        try:
             if keyring is not None and not problems:
                 await joined(connection, kept, keyring.public, path=Memory(keyring.directory).path)
-        except (EvidenceError, JournalRewrittenError) as error:
+        except JournalRewrittenError as error:
             found.problems.append(str(error))
         found.entries, found.checkpoints = chain.size, chain.checkpoints
         found.time = chain.last.time if chain.last else ""

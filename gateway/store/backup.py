@@ -22,6 +22,7 @@ import asyncpg
 
 from gateway.errors import ConfigError, StoreUnavailableError
 from gateway.store.database import UNAVAILABLE, as_unavailable, prepare_connection
+from gateway.store.marks import go_on_behind
 from gateway.store.migrate import migrate
 
 if TYPE_CHECKING:
@@ -48,13 +49,6 @@ _SEQUENCES = """
 SELECT c.relname AS of, a.attname AS column FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND a.attidentity <> ''
 """
-# The registry may know more than this backup; nobody holds a task; counterparts are compared as soon as it runs.
-_MARKS = (
-    """UPDATE births b SET ask_first = true
-       WHERE state <> 'MERGED' AND NOT EXISTS (SELECT FROM certificates c WHERE c.birth_id = b.id)""",
-    "UPDATE tasks SET lease = NULL, due_at = least(due_at, now())",
-    "UPDATE chores SET started_at = NULL WHERE name = 'reconcile'",
-)
 
 
 @dataclass(slots=True)
@@ -321,7 +315,6 @@ async def _go_on(connection: asyncpg.Connection, head: dict[str, Any]) -> None:
             f"""SELECT setval(pg_get_serial_sequence('"{of}"', '{column}'), coalesce(max("{column}"), 0) + 1, false)
                 FROM "{of}\""""  # noqa: S608 - names of our own tables
         )
-    for statement in _MARKS:
-        await connection.execute(statement)
+    await go_on_behind(connection)
     made_at = dt.datetime.fromisoformat(head["made_at"])
     await connection.execute("INSERT INTO restores (backup_at) VALUES ($1)", made_at)

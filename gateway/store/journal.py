@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.store.marks import go_on_behind
+
 if TYPE_CHECKING:
     import datetime as dt
     import uuid
@@ -83,6 +85,11 @@ async def alone(connection: Connection) -> bool:
     """Become the only sealer until the transaction ends; False where another one is at it."""
     mine: bool = await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _LOCK)
     return mine
+
+
+async def begin_alone(connection: Connection) -> None:
+    """Become the only sealer until the transaction ends, waiting for the one that is at it."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
 
 
 async def log_id(connection: Connection) -> str:
@@ -261,3 +268,21 @@ async def everything(connection: Connection, *, upto: int) -> AsyncIterator[Foun
                 break
         if not entries:
             return
+
+
+async def note_branch(connection: Connection, *, actor: str, size: int, reason: str) -> None:
+    """Write down that a person goes on from this journal: an entry `restored`, and who said so.
+
+    What the database has may be behind the registry, as after a restore: it is asked first.
+    """
+    await go_on_behind(connection)
+    await connection.execute(
+        """INSERT INTO restores (backup_at)
+           SELECT coalesce((SELECT max(at) FROM journal_checkpoints), now())"""
+    )
+    await connection.execute(
+        "INSERT INTO operator_acts (actor, act, subject, reason) VALUES ($1, 'evidence.accept', $2, $3)",
+        actor,
+        f"journal of {size} entries",
+        reason,
+    )
