@@ -201,7 +201,7 @@ async def _restore(path: Path, by: Passphrase | PrivateKey, keys: dict[str, byte
     _must_fit(settings.keys_directory, keys)
     async with AsyncExitStack() as stack:
         if settings.database.dsn is None:
-            server = EmbeddedPostgres(settings.database.directory / "postgres")
+            server = EmbeddedPostgres(settings.database.directory / "postgres", within=settings.database.directory)
             stack.push_async_callback(server.stop)
             dsn = await server.start()
         else:

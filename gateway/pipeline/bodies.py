@@ -238,7 +238,7 @@ def _attachment(row: asyncpg.Record, found: Bodies) -> None:
         if row["told"] and row["young"]:
             place("content", "was taken away before its time")
     elif not row["whole"]:
-        place("content" if row["told"] or not row["late"] else "sha256", "is not the scan whose SHA-256 was kept")
+        place("sha256" if row["known"] else "content", "content, size and sha256 are not of the same scan")
     elif row["late"] and not (row["told"] or row["waits"]):
         place("content", "no entry tells of this scan")
 

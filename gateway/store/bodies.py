@@ -94,6 +94,8 @@ _ATTACHMENTS = """
 SELECT a.id, a.birth_id, a.content IS NULL AS removed, a.pointer = '' AS here, a.size,
        b.culled_at IS NULL AS young, a.kept_at > $3::timestamptz AS late,
        encode(sha256(a.content), 'hex') = a.sha256 AND octet_length(a.content) = a.size AS whole,
+       EXISTS (SELECT FROM journal j WHERE j.digest = sha256(a.content)
+               AND position('"kind":"scan"' IN j.entry) > 0) AS known,
        EXISTS (SELECT FROM journal j WHERE j.digest = decode(substring(a.sha256 FROM '^[0-9a-f]{64}$'), 'hex')
                AND position('"kind":"scan"' IN j.entry) > 0) AS told,
        EXISTS (SELECT FROM journal_pending p WHERE p.kind = 'scan'
