@@ -247,6 +247,21 @@ def public_halves(directory: Path) -> dict[str, bytes]:
     return ring.public
 
 
+def public_half(content: bytes) -> bytes:
+    """Return the public half of a key file's content, retired or not. Raises ValueError."""
+    try:
+        if b"PRIVATE KEY" in content:
+            private = load_pem_private_key(content, password=None)
+            key = private.public_key() if isinstance(private, Ed25519PrivateKey) else None
+        else:
+            key = load_pem_public_key(content)
+    except (UnsupportedAlgorithm, TypeError) as error:
+        raise ValueError("not a key of ours") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("not an Ed25519 key")  # noqa: TRY004 - a wrong file content, reported like the others
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
 def _names(directory: Path) -> frozenset[str]:
     return frozenset(path.name for kind in ("sign-*.pem", "retired-*.pem") for path in directory.glob(kind))
 
