@@ -38,7 +38,7 @@ class Trusted:
     def of(cls, directory: Path, named: Sequence[str], inside: dict[str, bytes]) -> Trusted:
         """Return the keys in a directory and those that are named.
 
-        A key named by its id may come from the backup itself (`inside`): the id is its hash, so that nobody has another
+        A key named by its id may come from the backup itself (`inside`): the id is its hash, so that there is no other
         key of that id. Raises ConfigError.
         """
         try:
@@ -75,8 +75,8 @@ class Trusted:
     def _stranger(self, path: Path, key_id: str) -> str:
         where = f"is none of the {len(self.keys)} we trust" if self.keys else f"is not known here ({self.directory})"
         return (
-            f"{path}: is signed by key {key_id!r}, which {where}: it may be a stranger's, and is not restored. On a new "
-            "machine name your own key by --trust: its id as `procot backup` told it, or your saved jwks.json"
+            f"{path}: is signed by key {key_id!r}, which {where}: it may be a stranger's, and is not restored. On a "
+            "new machine name your own key by --trust: its id as `procot backup` told it, or your saved jwks.json"
         )
 
     def warnings(self, path: Path, summary: Summary) -> list[str]:

@@ -102,16 +102,15 @@ class Memory:
         return aside
 
     def _understood(self, said: Any, keys: Mapping[str, bytes]) -> KeptHead:  # noqa: ANN401 - whatever the file holds
-        try:
-            version, jws, committed = said["version"], said["checkpoint"], said["committed"]
-            if version != _VERSION or not isinstance(jws, str) or not isinstance(committed, bool):
-                raise ValueError(version)
-            return KeptHead(jws, open_checkpoint(jws, keys) if jws else None, committed)
-        except (KeyError, TypeError, ValueError, EvidenceError) as error:
-            reason = f" ({error})" if isinstance(error, EvidenceError) else ""
-            raise self._unusable(f"is not what we wrote{reason}", error) from error
+        match said:
+            case {"version": "1", "checkpoint": str(jws), "committed": bool(committed)}:
+                try:
+                    return KeptHead(jws, open_checkpoint(jws, keys) if jws else None, committed)
+                except EvidenceError as error:
+                    raise self._unusable(f"is not what we wrote ({error})", error) from error
+        raise self._unusable("is not what we wrote")
 
-    def _unusable(self, why: str, error: Exception) -> HeadNotKeptError:
+    def _unusable(self, why: str, error: Exception | None = None) -> HeadNotKeptError:
         reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
         return HeadNotKeptError(
             f"{self.path}: the head of the evidence journal {why}{reason}; nothing is signed meanwhile. Give the "

@@ -252,7 +252,7 @@ def public_half(content: bytes) -> bytes:
     try:
         if b"PRIVATE KEY" in content:
             private = load_pem_private_key(content, password=None)
-            key = private.public_key() if isinstance(private, Ed25519PrivateKey) else None
+            key: object = private.public_key() if isinstance(private, Ed25519PrivateKey) else None
         else:
             key = load_pem_public_key(content)
     except (UnsupportedAlgorithm, TypeError) as error:

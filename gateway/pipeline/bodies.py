@@ -69,7 +69,8 @@ class Bodies:
         """One sentence a table, with the first place."""
         first = {place.table: place for place in reversed(self.places)}
         return [
-            f"{count} {'place' if count == 1 else 'places'} in {table} not as the journal tells; the first: {first[table]}"
+            f"{count} {'place' if count == 1 else 'places'} in {table} not as the journal tells; "
+            f"the first: {first[table]}"
             for table, count in self.found.items()
         ]
 
@@ -78,9 +79,7 @@ class Bodies:
         return [asdict(place) for place in self.places]
 
 
-async def compare(
-    connection: Connection, keyring: Keyring | None, progress: Callable[[str, int, int], None]
-) -> Bodies:
+async def compare(connection: Connection, keyring: Keyring | None, progress: Callable[[str, int, int], None]) -> Bodies:
     """Hash all bodies in the caller's snapshot. `keyring` has the key of numbers; without it they are not compared.
 
     `progress` is told the table, rows done and rows there are (0: not known). Raises StoreUnavailableError.

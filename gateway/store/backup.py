@@ -6,8 +6,8 @@ supported server, without a file in clear. The stream is zlib over entries:
     one line of JSON, {"entry": "head" | "table" | "file" | "end" | "signature", ...}
     then blocks: 4 bytes length, big-endian, and so many bytes; a length of 0 ends the entry
 
-The signature is over the SHA-256 of all before it. A reader trusts nothing it reads: tables are those of its own schema,
-each once; lines, blocks, files and what a stream unpacks to have caps.
+The signature is over the SHA-256 of all before it. A reader trusts nothing it reads: tables are those of its own
+schema, each once; lines, blocks, files and what a stream unpacks to have caps.
 
 What is restored may be behind the registry: births without a certificate are marked, so that the registry is asked
 about them before anything is sent (`births.ask_first`).
@@ -352,7 +352,8 @@ async def must_be_empty(connection: asyncpg.Connection) -> None:
 async def load(connection: asyncpg.Connection, archive: ArchiveReader, *, sha256: str) -> Summary:
     """Fill an empty database: the backup's schema, all rows in one transaction, then this code's schema.
 
-    `sha256` is what was checked: a file that is another one by now is not kept. A kill leaves an empty database, or a whole one. Raises ConfigError, StoreUnavailableError.
+    `sha256` is what was checked: a file that is another one by now is not kept. A kill leaves an empty database, or a
+    whole one. Raises ConfigError, StoreUnavailableError.
     """
     try:
         await must_be_empty(connection)
@@ -383,9 +384,7 @@ async def _same_schema(connection: asyncpg.Connection, known: list[list[Any]]) -
         )
 
 
-async def _load(
-    connection: asyncpg.Connection, archive: ArchiveReader, head: dict[str, Any], sha256: str
-) -> Summary:
+async def _load(connection: asyncpg.Connection, archive: ArchiveReader, head: dict[str, Any], sha256: str) -> Summary:
     tables = {row["name"]: set(row["columns"]) for row in await connection.fetch(_TABLES)}
     references = await connection.fetch(_REFERENCES)
     for reference in references:

@@ -1,4 +1,4 @@
-"""What is marked in a database that may be behind the registry: after a restore, or when a person accepts its journal."""
+"""What is marked where a database may be behind the registry: after a restore, or an acceptance of its journal."""
 
 from __future__ import annotations
 

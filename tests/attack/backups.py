@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_SECRET = "known to the attacker too"  # noqa: S105 - of a test
+_SECRET = "known to the attacker too"
 
 
 async def _made(ground: Ground) -> tuple[Path, Path]:

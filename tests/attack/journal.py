@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -73,7 +72,6 @@ async def _stopped(running: System) -> str:
     before = await running.fetch("SELECT max(size) AS size FROM journal_checkpoints")
     answer = await running.send(notice(control_id="ATTACK0009", record_number="00450129"))
     refused(b"MSA|CA|" in answer or b"MSA|AA|" in answer, "a birth was refused because of the journal")
-    await asyncio.sleep(0)
     after = await running.fetch("SELECT max(size) AS size FROM journal_checkpoints")
     refused(before == after, "a signature over the rewritten journal")
     return said[0]
@@ -89,7 +87,7 @@ async def _change_the_journal(sql: str, ground: Ground) -> str:
 
 
 async def _lose_the_head(ground: Ground) -> str:
-    """The head's file is deleted while nothing runs; then the journal is cut."""
+    """Delete the head's file while nothing runs, then cut the journal."""
     async with ground.system(config=_CALM) as running:
         await _sealed(running, _CONTROL_ID)
         await _sealed(running, _LATER)

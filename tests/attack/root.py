@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -14,31 +15,38 @@ from gateway.store.embedded import EmbeddedPostgres
 from tests.attack.attack import Attack, Ground, refused
 
 
-async def _read_the_keys(_: Ground) -> str:
+def _data_directory() -> Path:
+    """Make a data directory as root makes it, with keys, where every user may walk to it."""
     above = Path(tempfile.mkdtemp(prefix="procot-attack-"))
     above.chmod(0o755)
-    data = above / "var"
-    data.mkdir(mode=0o700)
-    keys = Keyring(data / "keys")
-    keys.open()
+    (above / "var").mkdir(mode=0o700)
+    Keyring(above / "var" / "keys").open()
+    return above / "var"
+
+
+def _status(pid: int | None) -> str:
+    return Path(f"/proc/{pid}/status").read_text("ascii", "replace")
+
+
+async def _read_the_keys(_: Ground) -> str:
+    data = await asyncio.to_thread(_data_directory)
     server = EmbeddedPostgres(data / "postgres", within=data)
     try:
         await server.start()
         return await _as_its_superuser(server, data)
     finally:
         await server.stop()
-        shutil.rmtree(above)
+        shutil.rmtree(data.parent)
 
 
 async def _as_its_superuser(server: EmbeddedPostgres, data: Path) -> str:
     if os.geteuid() != 0:  # then server and keys have one owner, and only the gateway's role is kept away
         connection = await asyncpg.connect(server.dsn)
     else:
-        status = Path(f"/proc/{server.pid}/status").read_text("ascii", "replace")
-        refused("CapAmb:\t" + "0" * 16 in status, "a capability that reads every file of the machine")
+        refused("CapAmb:\t" + "0" * 16 in _status(server.pid), "a capability that reads every file of the machine")
         connection = await asyncpg.connect(server.superuser_dsn)
     try:
-        for path in (data / "keys").iterdir():
+        for path in list((data / "keys").glob("*")):
             try:
                 await connection.fetchval("SELECT pg_read_binary_file($1)", str(path))
             except asyncpg.InsufficientPrivilegeError:

@@ -203,8 +203,17 @@ async def test_a_backup_is_restored_into_an_embedded_database_of_a_new_directory
     async with gateway_with_births(database, tmp_path / "a") as (way, config):
         await way.reach(State.IN_PROCESS)
         await backup(config, tmp_path / "backups")
-    command = (sys.executable, "-m", "gateway.cli", "restore", tmp_path / "backups", "--data", tmp_path / "new")
-    command = (*command, "--trust", way.context.keyring.signing.key_id)
+    trusted = ("--trust", way.context.keyring.signing.key_id)
+    command = (
+        sys.executable,
+        "-m",
+        "gateway.cli",
+        "restore",
+        tmp_path / "backups",
+        "--data",
+        tmp_path / "new",
+        *trusted,
+    )
     said = []
     for _ in range(2):  # a process of its own: the server must be started from a main thread
         running = await asyncio.create_subprocess_exec(

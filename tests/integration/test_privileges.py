@@ -16,7 +16,6 @@ import pytest
 from gateway.app import write_private
 from gateway.evidence.head import FILE, Memory
 from gateway.evidence.keys import Keyring
-from gateway.store import embedded
 from gateway.store.embedded import EmbeddedPostgres
 
 if TYPE_CHECKING:
@@ -60,6 +59,29 @@ def secrets_in(data: Path) -> list[Path]:
     return [path for path in ours if path.name != "startup.log" and path.parent.name not in {"log", "run"}]
 
 
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def owner(path: Path | str) -> int:
+    return Path(path).stat().st_uid
+
+
+def set_mode(path: Path, bits: int) -> None:
+    path.chmod(bits)
+
+
+def wide_open(path: Path) -> None:
+    path.mkdir()
+    path.chmod(0o755)
+
+
+def read_as(uid: int, path: Path) -> tuple[int, bool]:
+    """Try to read a file as another user; return the status and whether it was denied."""
+    done = subprocess.run(["/bin/cat", path], user=uid, group=uid, extra_groups=[], capture_output=True, check=False)
+    return done.returncode, b"denied" in done.stderr
+
+
 def furnish(data: Path) -> list[Path]:
     ring = Keyring(data / "keys")
     ring.open()
@@ -73,20 +95,17 @@ async def test_in_the_usual_installation_the_server_has_no_capability(data: Path
     async with running(data) as server:
         assert capabilities(server) == {"0" * 16}
         assert await one(server.dsn, "SELECT 1") == 1
-    assert data.stat().st_mode & 0o777 == 0o710, "to walk through, not to look into"
-    assert data.stat().st_uid == 0
+    assert mode(data) == 0o710, "to walk through, not to look into"
+    assert owner(data) == 0
 
 
 async def test_neither_its_user_nor_its_superuser_reads_a_key(data: Path) -> None:
     ours = furnish(data)
     async with running(data) as server:
-        uid = Path(f"/proc/{server.pid}").stat().st_uid
-        assert uid not in (0, os.getuid())
+        uid = owner(f"/proc/{server.pid}")
+        assert uid != 0
         for path in {*ours, *secrets_in(data)}:
-            read = subprocess.run(
-                ["/bin/cat", path], user=uid, group=uid, extra_groups=[], capture_output=True, check=False
-            )
-            assert (read.returncode, b"denied" in read.stderr) == (1, True), path
+            assert read_as(uid, path) == (1, True), path
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await one(server.superuser_dsn, "SELECT pg_read_binary_file($1)", str(path))
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
@@ -109,26 +128,25 @@ async def test_a_data_directory_of_before_is_taken_over_with_what_it_holds(data:
     assert capabilities(before) != {"0" * 16}
     await one(before.dsn, "CREATE TABLE kept AS SELECT 7 AS n")
     await before.stop()
-    (data / "keys").mkdir(mode=0o755)
-    (data / "keys").chmod(0o755)
+    wide_open(data / "keys")
     furnish(data)
-    assert (data / "keys").stat().st_mode & 0o777 == 0o700, "closed when the keys were opened"
+    assert mode(data / "keys") == 0o700, "closed when the keys were opened"
     async with running(data) as server:
         assert capabilities(server) == {"0" * 16}
         assert await one(server.dsn, "SELECT n FROM kept") == 7
 
 
 async def test_a_mode_that_a_group_relies_on_stays(data: Path) -> None:
-    data.chmod(0o750)
+    set_mode(data, 0o750)
     async with running(data) as server:
         assert capabilities(server) == {"0" * 16}
-    assert (data.stat().st_mode & 0o777, data.stat().st_gid) == (0o751, 0)
+    assert mode(data) == 0o751
 
 
 async def test_below_a_closed_directory_it_keeps_the_one_and_says_so(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data.parent.chmod(0o700)
+    set_mode(data.parent, 0o700)
     told: list[tuple[str, str]] = []
 
     class Log:
@@ -138,9 +156,9 @@ async def test_below_a_closed_directory_it_keeps_the_one_and_says_so(
         def info(self, *_: object, **__: object) -> None:
             """Nothing of this is looked at."""
 
-    monkeypatch.setattr(embedded.structlog, "get_logger", Log)
+    monkeypatch.setattr("gateway.store.embedded.structlog.get_logger", Log)
     async with running(data) as server:
         masks = capabilities(server)
     assert "0000000000000004" in masks or "0000000000000002" in masks
     assert told == [("postgres.capability", str(data.parent))]
-    assert data.parent.stat().st_mode & 0o777 == 0o700, "not ours to open"
+    assert mode(data.parent) == 0o700, "not ours to open"

@@ -17,8 +17,8 @@ from gateway.evidence.keys import Keyring
 from gateway.evidence.merkle import TILE
 from gateway.pipeline import journal, signer
 from gateway.pipeline.journal import check, seal
-from tests.simulators.command import configuration, procot
 from tests.integration.test_journal import keep, positions, sealed
+from tests.simulators.command import configuration, procot
 from tests.simulators.facilities import HOSPITAL
 from tests.simulators.journey import Journey, notice
 from tests.simulators.journey import journey as parts
@@ -59,6 +59,10 @@ UPDATE journal j SET entry = was.entry FROM was WHERE was.position = j.position 
 UPDATE journal_tiles SET hashes = (
     SELECT string_agg(sha256('\\x00'::bytea || convert_to(entry, 'UTF8')), ''::bytea ORDER BY position) FROM journal);
 """
+_CUT_WITH_ITS_TREE = """
+DELETE FROM journal_checkpoints WHERE size = 8; DELETE FROM journal WHERE position > 4;
+UPDATE journal_tiles SET hashes = substring(hashes FROM 1 FOR 160);
+"""
 _CUT = "DELETE FROM journal_checkpoints WHERE size = 8; DELETE FROM journal WHERE position > 4;"
 
 
@@ -70,7 +74,7 @@ _CUT = "DELETE FROM journal_checkpoints WHERE size = 8; DELETE FROM journal WHER
         ("DELETE FROM journal WHERE position = 3", "was changed or taken away"),
         ("DELETE FROM journal WHERE position = 7", "the entries 7 to 7 under its last checkpoint are gone"),
         (_CUT, "we signed 8: it is older, or was cut short"),
-        (_CUT + "UPDATE journal_tiles SET hashes = substring(hashes FROM 1 FOR 160)", "it is older, or was cut short"),
+        (_CUT_WITH_ITS_TREE, "it is older, or was cut short"),
         ("DELETE FROM journal_checkpoints WHERE size = 8", "3 entries stand behind its last checkpoint of 5"),
         ("UPDATE journal_tiles SET hashes = sha256('x') || substring(hashes FROM 33)", "the root that was signed"),
         ("DELETE FROM journal_tiles", "does not have the root that was signed"),
@@ -119,7 +123,7 @@ async def test_what_stopped_is_told_and_goes_on_when_the_right_database_is_back(
     await way.database.fetch("UPDATE journal_checkpoints SET root = $1", root.checkpoint.head.root)
     await keep(way, "b")
     async with asyncio.timeout(20):
-        while len(await positions(way)) != 4 or context.signer.refusal:
+        while len(await positions(way)) != 4 or context.signer.refusal:  # noqa: ASYNC110 - the chore notes it
             await asyncio.sleep(0.01)
     chore.cancel()
     assert context.metrics.journal_rewritten._value.get() == 0
@@ -135,7 +139,7 @@ async def test_yesterdays_database_is_not_signed_on(way: Journey) -> None:
     await keep(way, "b", 2 * TILE)
     await sealed(way)
     for table in tables:
-        await run_sql(way, f"TRUNCATE {table}; INSERT INTO {table} SELECT * FROM old_{table}")
+        await run_sql(way, f"TRUNCATE {table}; INSERT INTO {table} SELECT * FROM old_{table}")  # noqa: S608 - constant
     await keep(way, "c")
     await refused(way, f"it ends with {TILE + 5} entries, and we signed {3 * TILE + 5}")
     # Grown beyond what was signed by somebody who has the keys and no memory of the head: the other branch is refused.
@@ -228,7 +232,8 @@ async def test_a_journal_from_before_heads_were_kept_is_taken_up(way: Journey, m
 def _as_before(*values: object) -> object:
     from gateway.evidence.journal import Checkpoint  # noqa: PLC0415 - the name in the module is this function
 
-    return Checkpoint(*values, joined=False)  # type: ignore[arg-type]
+    log, head, time, before = values
+    return Checkpoint(log, head, time, before, joined=False)  # type: ignore[arg-type]
 
 
 async def test_a_deleted_head_comes_back_under_a_running_gateway_and_stops_a_new_one(way: Journey) -> None:
@@ -306,7 +311,8 @@ async def test_a_person_accepts_an_older_database_and_the_branch_shows(
     await sealed(way)
     await keep(way, "b", 3)
     await sealed(way)
-    await run_sql(way, _CUT + "DELETE FROM messages WHERE control_id LIKE 'b%'")
+    await run_sql(way, _CUT)
+    await run_sql(way, "DELETE FROM messages WHERE control_id LIKE 'b%'")
     await refused(way, "we signed 8")
     words = ("evidence", "accept", "--reason", "the disk of Monday was lost", "--config", config)
     wrong = await procot(*words, "--branch", "8")
@@ -346,5 +352,3 @@ async def test_an_accepted_empty_journal_begins_anew(way: Journey, database: str
     assert done.status == 0, done.err
     assert await sealed(way)
     assert await positions(way) == [0, 1]
-
-
