@@ -49,11 +49,13 @@ def replace(path: Path, data: bytes) -> None:
 def close_directory(directory: Path) -> None:
     """Make a directory that only its owner may enter, or close one that is ours. Raises OSError.
 
-    A link in its place is followed (secrets are often mounted so); what it leads to is closed where it is ours.
+    A link in its place is followed (secrets are often mounted so); what it leads to is closed where it is ours. What is
+    mounted read-only was closed, or not, by whoever mounted it.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = directory.stat()
-    if status.st_uid == os.geteuid() and status.st_mode & 0o077:
+    read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
+    if status.st_uid == os.geteuid() and status.st_mode & 0o077 and not read_only:
         directory.chmod(0o700)
 
 

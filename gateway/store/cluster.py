@@ -247,7 +247,7 @@ def _initdb_options(data: Path, secret: Path) -> list[str]:
 
 def _check_version(data: Path, major: str) -> None:
     mark = data / "PG_VERSION"
-    if not mark.is_file():
+    if mark.is_symlink() or not mark.is_file():  # the server's user may have laid a link there, to what only root reads
         raise DatabaseStartError(f"{data} is neither empty nor a PostgreSQL cluster. Choose another --data.")
     found = mark.read_text("ascii", "replace").strip()[:10]
     if found != major:

@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 
 from gateway.app import write_private
+from gateway.errors import DatabaseStartError
 from gateway.evidence.head import FILE, Memory
 from gateway.evidence.keys import Keyring
 from gateway.store.embedded import EmbeddedPostgres
@@ -65,6 +66,13 @@ def mode(path: Path) -> int:
 
 def owner(path: Path | str) -> int:
     return Path(path).stat().st_uid
+
+
+def lay_link(place: Path, to: Path) -> bytes:
+    """Put a link in the place of a file; return what it leads to."""
+    place.unlink()
+    place.symlink_to(to)
+    return to.read_bytes()
 
 
 def set_mode(path: Path, bits: int) -> None:
@@ -134,6 +142,18 @@ async def test_a_data_directory_of_before_is_taken_over_with_what_it_holds(data:
     async with running(data) as server:
         assert capabilities(server) == {"0" * 16}
         assert await one(server.dsn, "SELECT n FROM kept") == 7
+
+
+async def test_a_link_that_the_servers_user_laid_shows_nothing_of_what_it_leads_to(data: Path) -> None:
+    async with running(data):
+        pass
+    keys = Keyring(data / "keys")
+    keys.open()
+    secret = lay_link(data / "postgres" / "data" / "PG_VERSION", keys.directory / "index.key")
+    with pytest.raises(DatabaseStartError, match="neither empty nor a PostgreSQL cluster") as told:
+        async with running(data):
+            pass
+    assert secret.decode("ascii", "replace").strip()[:10] not in str(told.value)
 
 
 async def test_a_mode_that_a_group_relies_on_stays(data: Path) -> None:
