@@ -204,6 +204,19 @@ class RegistryProtocolError(ProcotError):
     next = Next.HOLD
 
 
+class JournalRewrittenError(ProcotError):
+    """The database's journal does not go on from the head that its signer keeps: nothing is signed on it."""
+
+    code = "JOURNAL_REWRITTEN"
+
+
+class HeadNotKeptError(ProcotError):
+    """The head of the journal cannot be kept beside the keys, or read there: nothing is signed meanwhile."""
+
+    code = "JOURNAL_HEAD_NOT_KEPT"
+    next = Next.RETRY
+
+
 class SignatureError(ProcotError):
     """A signature is missing, malformed, by an unknown key, or does not fit the bytes."""
 

@@ -120,6 +120,10 @@ class Metrics:
             "procot_journal_checkpoint_age_seconds", "Age of the last checkpoint; grows while nothing happens",
             registry=registry,
         )  # fmt: skip
+        self.journal_rewritten = Gauge(
+            "procot_journal_rewritten", "1: the journal in the database is not the one that was signed",
+            registry=registry,
+        )  # fmt: skip
         self.forms = Counter("procot_forms_total", "Forms received", ["outcome"], registry=registry)
         self.leases = Counter("procot_leases_total", "Records taken under a lease", ["again"], registry=registry)
         self.outcomes = Counter("procot_office_outcomes_total", "Outcomes of offices", ["outcome"], registry=registry)

@@ -30,6 +30,7 @@ QUIET_S = 5.0  # nobody met it for so long, and somebody had a good answer: over
 DATABASE = "database"
 KEYS = "keys"
 FILES = "certificate_file"  # single files that their address does not give out
+JOURNAL = "journal"
 _log = structlog.get_logger()
 
 
@@ -122,5 +123,5 @@ def _closed(row: asyncpg.Record) -> None:
 
 def kind_of(subject: str) -> str:
     """Return what kind of thing a subject is: a service of the registry, ours, or a hospital."""
-    ours = {"check", "registry", "document", FILES, DATABASE, KEYS, DEAD_LETTER}
+    ours = {"check", "registry", "document", FILES, DATABASE, KEYS, JOURNAL, DEAD_LETTER}
     return subject if subject in ours else "hospital"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from gateway.errors import KeyMissingError, RegistryLoginError, RegistryQuotaError, StoreUnavailableError
+from gateway.pipeline.journal import altered_entries
 from gateway.pipeline.pause import describe
 from gateway.store import answers, incidents, pauses, queue
 from gateway.web.auth import DATABASE
@@ -48,14 +49,19 @@ async def _readyz(request: web.Request) -> web.Response:
 
 
 async def _notices(request: web.Request) -> list[str]:
-    """Return what an operator must look at though births are accepted: who refuses us, which certificates wait."""
+    """Return what an operator must do though births are accepted, with the next step.
+
+    A registry that refuses us; a journal that its signer cannot go on from; certificates that wait.
+    """
+    context = request.app[CONTEXT]
+    signer = [str(said) for said in (context.signer.refusal, altered_entries(context.signer)) if said]
     try:
-        found = await pauses.listing(request.app[DATABASE], request.app[CONTEXT].clock())
+        found = await pauses.listing(request.app[DATABASE], context.clock())
         async with request.app[DATABASE].connection() as connection:
             births, since = await incidents.certificates(connection)
     except StoreUnavailableError:
-        return []
-    notices = [describe(pause) for pause in found]
+        return signer
+    notices = [*signer, *(describe(pause) for pause in found)]
     if since is not None:
         notices.append(
             f"certificates: {births} wait for their hospitals since {since.isoformat(timespec='seconds')}; "
@@ -68,7 +74,7 @@ async def _metrics(request: web.Request) -> web.Response:
     metrics = request.app[CONTEXT].metrics
     paused: list[pauses.Pause] = []
     try:
-        paused = await pauses.listing(request.app[DATABASE], request.app[CONTEXT].clock())
+        paused = await pauses.listing(request.app[DATABASE], context.clock())
         counts = await queue.open_counts(request.app[DATABASE])
         waiting = await answers.waiting_counts(request.app[DATABASE])
         async with request.app[DATABASE].connection() as connection:
