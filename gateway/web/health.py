@@ -74,7 +74,7 @@ async def _metrics(request: web.Request) -> web.Response:
     metrics = request.app[CONTEXT].metrics
     paused: list[pauses.Pause] = []
     try:
-        paused = await pauses.listing(request.app[DATABASE], context.clock())
+        paused = await pauses.listing(request.app[DATABASE], request.app[CONTEXT].clock())
         counts = await queue.open_counts(request.app[DATABASE])
         waiting = await answers.waiting_counts(request.app[DATABASE])
         async with request.app[DATABASE].connection() as connection:
