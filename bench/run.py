@@ -30,6 +30,7 @@ import intake
 import journey
 import large
 import manners
+import poison
 import report
 import soak
 import start
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 RESULTS = ROOT / "bench" / "results"
 USUAL = ("journey", "throughput", "backlog", "start", "steps", "intake", "flood", "large")
-PARTS = (*USUAL, "soak", "stored")
+PARTS = (*USUAL, "poison", "soak", "stored")
 ALL_SOAK_S = 600.0
 ALL_STORED = "1000000,5000000,10000000"
 
@@ -88,6 +89,7 @@ async def _measure(shop: Workshop, part: str, chosen: argparse.Namespace) -> Any
         ),
         "flood": lambda: manners.measure(shop, manners.options(["--rounds", str(rounds), "--seconds", str(seconds)])),
         "large": lambda: large.measure(shop, rounds=rounds),
+        "poison": lambda: poison.measure(shop, births=100 if chosen.quick else 1000),
         "soak": lambda: soak.measure(shop, seconds=chosen.soak, count=2),
         "stored": lambda: stored.measure(shop, sizes=_numbers(chosen.stored), rounds=rounds, seconds=seconds),
     }

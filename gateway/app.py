@@ -212,7 +212,7 @@ class Gateway:
         if settings.dsn is not None:
             dsn = settings.dsn.get_secret_value()
         else:
-            server = EmbeddedPostgres(settings.directory / "postgres")
+            server = EmbeddedPostgres(settings.directory / "postgres", within=settings.directory)
             dsn = await server.start()
             stack.push_async_callback(server.stop)
             self._background(stack, self._keep_alive(server), "postgres")

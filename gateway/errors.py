@@ -117,6 +117,13 @@ class DeliveryUnavailableError(ProcotError):
     next = Next.RETRY
 
 
+class DeliveryUnansweredError(DeliveryUnavailableError):
+    """The listener took the connection and gave this one letter no usable answer in time: it waits by itself.
+
+    What cannot be connected to is away for every letter; what does not answer may be unable to read this one.
+    """
+
+
 class DeliveryRefusedError(ProcotError):
     """The hospital's listener answered AE, AR, CE or CR; the same bytes are not sent again."""
 
@@ -136,6 +143,12 @@ class RegistryUnavailableError(ProcotError):
     def __init__(self, text: str, *, after: float | None = None) -> None:
         super().__init__(text)
         self.after = after
+
+
+class RegistryDocumentError(RegistryUnavailableError):
+    """This one certificate's file cannot be had (401, 403, 404, 410): that says nothing about any other."""
+
+    code = "DOCUMENT_UNAVAILABLE"
 
 
 class RegistryQuotaError(RegistryUnavailableError):
@@ -189,6 +202,19 @@ class RegistryProtocolError(ProcotError):
 
     code = "REGISTRY_PROTOCOL"
     next = Next.HOLD
+
+
+class JournalRewrittenError(ProcotError):
+    """The database's journal does not go on from the head that its signer keeps: nothing is signed on it."""
+
+    code = "JOURNAL_REWRITTEN"
+
+
+class HeadNotKeptError(ProcotError):
+    """The head of the journal cannot be kept beside the keys, or read there: nothing is signed meanwhile."""
+
+    code = "JOURNAL_HEAD_NOT_KEPT"
+    next = Next.RETRY
 
 
 class SignatureError(ProcotError):

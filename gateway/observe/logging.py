@@ -53,6 +53,7 @@ FIELDS = frozenset(
         "error",
         "error_text",
         "exit_status",
+        "since",
         "findings",
         "forced",
         "host",

@@ -66,6 +66,14 @@ class Metrics:
             ["facility"], registry=registry,
         )  # fmt: skip
         self.open_tasks = Gauge("procot_open_tasks", "Tasks not done", ["kind"], registry=registry)
+        self.certificates_waiting = Gauge(
+            "procot_certificates_waiting", "Births whose certificate waits for its hospital for over a minute",
+            registry=registry,
+        )  # fmt: skip
+        self.certificates_waiting_since = Gauge(
+            "procot_certificates_waiting_since_timestamp_seconds", "Since when the first of them waits, 0: none does",
+            registry=registry,
+        )  # fmt: skip
         self.unassigned = Gauge(
             "procot_messages_unassigned", "Accepted messages no birth was found or made for yet, older than 5 minutes",
             registry=registry,
@@ -110,6 +118,10 @@ class Metrics:
         self.journal_entries = Gauge("procot_journal_entries", "Sealed entries", registry=registry)
         self.journal_checkpoint_seconds = Gauge(
             "procot_journal_checkpoint_age_seconds", "Age of the last checkpoint; grows while nothing happens",
+            registry=registry,
+        )  # fmt: skip
+        self.journal_rewritten = Gauge(
+            "procot_journal_rewritten", "1: the journal in the database is not the one that was signed",
             registry=registry,
         )  # fmt: skip
         self.forms = Counter("procot_forms_total", "Forms received", ["outcome"], registry=registry)

@@ -153,6 +153,8 @@ async def _issued(
 ) -> None:
     outcome, certificate = told
     if not await submissions.keep_certificate(connection, birth.id, outcome.revision, certificate):
+        if await submissions.readdress(connection, birth.id, certificate):
+            await queue.hurry(connection, birth.id, Kind.COLLECT)
         if not await _corrected(context, connection, birth, (outcome, certificate), why):
             await _issued_before(context, connection, birth, certificate, why)
         return

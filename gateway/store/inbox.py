@@ -19,8 +19,7 @@ import structlog
 from gateway.errors import MessageNotKeptError, OverloadedError, StoreUnavailableError
 from gateway.store import answers
 from gateway.store.database import UNAVAILABLE, as_unavailable, connect
-from gateway.store.known import NO_NOTICE, UNKNOWN, Baby, Known, known
-from gateway.store.queue import CHANNEL
+from gateway.store.known import NO_NOTICE, Baby, Known, insert_from, known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -126,40 +125,17 @@ _TYPES = (
     "text", "text", "text", "text", "text", "bytea", "bytea", "bytea", "bytea", "bytea", "text", "text", "text", "json",
     "json",
 )  # fmt: skip
-
-
-def _insert_from(source: str, told: str = "") -> str:
-    """Return the insert. `told`: nothing is kept where a notice among these has a number that is known."""
-    first = f"told(facility, medical_record, effect) AS ({told}), known AS MATERIALIZED ({UNKNOWN})," if told else ""
-    only, more = ("WHERE NOT EXISTS (SELECT FROM known)", _SOME_KNOWN) if told else ("", "")
-    return f"""
-WITH {first} kept AS (
-    INSERT INTO messages ({", ".join(_COLUMNS)})
-    {source} {only}
-    ON CONFLICT (control_id, facility, application) DO NOTHING
-    RETURNING id, facility, application, control_id, effect
-), first_task AS (
-    INSERT INTO tasks (kind, message_id) SELECT 'assign', id FROM kept WHERE effect <> 'none'
-)
-SELECT id, facility, application, control_id,
-       (SELECT pg_notify('{CHANNEL}', '') WHERE EXISTS (SELECT FROM kept WHERE effect <> 'none'))
-FROM kept {more}
-"""  # noqa: S608 - constant names
-
-
-_SOME_KNOWN = "UNION ALL SELECT NULL, facility, NULL, NULL, NULL FROM known"
-
-
 _PARAMETERS = [f"${n}::{kind}" for n, kind in enumerate(_TYPES, 1)]
 _ARRAYS = ", ".join(f"{parameter}[]" for parameter in _PARAMETERS)
-_INSERT = _insert_from(f"SELECT * FROM unnest({_ARRAYS})")  # noqa: S608 - numbers and types
-_INSERT_ONE = _insert_from(f"VALUES ({', '.join(_PARAMETERS)})")  # two thirds of the work on our side
+_INSERT = insert_from(_COLUMNS, f"SELECT * FROM unnest({_ARRAYS})")  # noqa: S608 - numbers and types
+_INSERT_ONE = insert_from(_COLUMNS, f"VALUES ({', '.join(_PARAMETERS)})")  # two thirds of the work on our side
 _TOLD = [_PARAMETERS[_COLUMNS.index(name)] for name in ("facility", "medical_record", "effect")]
-_INSERT_NEW = _insert_from(  # of babies nobody knows
+_INSERT_NEW = insert_from(
+    _COLUMNS,  # of babies nobody knows
     f"SELECT * FROM unnest({_ARRAYS})",  # noqa: S608 - numbers and types
     f"SELECT * FROM unnest({', '.join(f'{parameter}[]' for parameter in _TOLD)})",  # noqa: S608 - the same
 )
-_INSERT_NEW_ONE = _insert_from(f"SELECT {', '.join(_PARAMETERS)}", f"SELECT {', '.join(_TOLD)}")
+_INSERT_NEW_ONE = insert_from(_COLUMNS, f"SELECT {', '.join(_PARAMETERS)}", f"SELECT {', '.join(_TOLD)}")
 _QUARANTINE = """
 INSERT INTO quarantine (peer, reason, raw, answer)
 SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[])

@@ -1,7 +1,7 @@
 """What the store knows under a record number, for the answer at the door: asked once a commit, and of few messages.
 
-A notice (A01) mostly tells of a baby nobody knows. It is not asked about: `UNKNOWN` is a condition of the insert,
-three probes of an index, and only where one of them finds something the question is asked.
+A notice (A01) mostly tells of a baby nobody knows. It is not asked about: that nothing is known is a condition of the
+insert, three probes of an index, and only where one of them finds something the question is asked.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.contract.lifecycle import JUDGED, State
 from gateway.contract.ports import PATIENT
+from gateway.store.queue import CHANNEL
 
 if TYPE_CHECKING:
     import datetime as dt
     import uuid
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     import asyncpg
 
@@ -88,13 +89,33 @@ WHERE b.id IS NOT NULL OR EXISTS (SELECT FROM messages m WHERE {_UNASSIGNED} AND
 """  # noqa: S608 - constants
 _NOTICES = ", ".join(f"'{effect}'" for effect in NO_NOTICE)
 # Of `told` (facility, medical_record, effect) a notice whose number is known; scalar subqueries are never hashed.
-UNKNOWN = f"""
+_UNKNOWN = f"""
     SELECT k.facility FROM told k WHERE k.effect = 'open' AND coalesce(
         (SELECT true FROM births b WHERE b.facility = k.facility AND b.medical_record = k.medical_record LIMIT 1),
         (SELECT true FROM aliases a WHERE a.facility = k.facility AND a.old = k.medical_record LIMIT 1),
         (SELECT true FROM messages m WHERE {_UNASSIGNED} AND m.effect NOT IN ({_NOTICES}) LIMIT 1), false)
     LIMIT 1
 """  # noqa: S608 - constants
+
+
+def insert_from(columns: Sequence[str], source: str, told: str = "") -> str:
+    """Return the insert of messages. `told`: nothing is kept where a notice among these has a number that is known."""
+    first = f"told(facility, medical_record, effect) AS ({told}), known AS MATERIALIZED ({_UNKNOWN})," if told else ""
+    only = "WHERE NOT EXISTS (SELECT FROM known)" if told else ""
+    more = "UNION ALL SELECT NULL, facility, NULL, NULL, NULL FROM known" if told else ""
+    return f"""
+WITH {first} kept AS (
+    INSERT INTO messages ({", ".join(columns)})
+    {source} {only}
+    ON CONFLICT (control_id, facility, application) DO NOTHING
+    RETURNING id, facility, application, control_id, effect
+), first_task AS (
+    INSERT INTO tasks (kind, message_id) SELECT 'assign', id FROM kept WHERE effect <> 'none'
+)
+SELECT id, facility, application, control_id,
+       (SELECT pg_notify('{CHANNEL}', '') WHERE EXISTS (SELECT FROM kept WHERE effect <> 'none'))
+FROM kept {more}
+"""  # noqa: S608 - constant names
 
 
 async def known(

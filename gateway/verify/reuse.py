@@ -149,7 +149,12 @@ def _is_another_delivery(known: Telling, told: Telling, babies: frozenset[str]) 
         return False
     if a > told.on + _DAY or b > known.on + _DAY:
         return True
-    return abs(a - b) > _MONTHS_APART and "DATE_TYPED" not in babies
+    return abs(a - b) > _MONTHS_APART and "DATE_TYPED" not in babies and not _is_year_slip(a, b, babies)
+
+
+def _is_year_slip(one: dt.date, other: dt.date, babies: frozenset[str]) -> bool:
+    """Tell whether only the year was mistyped: day, month and time of day are the same, which two births never are."""
+    return (one.day, one.month) == (other.day, other.month) and "CLOCK_SAME" in babies
 
 
 def _is_another_order(babies: frozenset[str], *, opens: bool) -> bool:

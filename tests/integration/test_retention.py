@@ -14,7 +14,8 @@ from gateway.contract.lifecycle import State
 from gateway.contract.ports import RegistryStatus
 from gateway.observe.metrics import Metrics
 from gateway.pipeline.cull import cull
-from gateway.store import chores, journal, retention
+from gateway.pipeline.journal import check
+from gateway.store import chores, retention
 from gateway.store.queue import Kind
 from tests.simulators.command import configuration, procot
 from tests.simulators.facilities import HOSPITAL
@@ -225,8 +226,9 @@ async def test_the_command_erases_a_family_after_its_time_and_not_before(
     assert (done.status, "is erased" in done.out) == (0, True), done.err
     assert (await way.birth()).record.mother is None
     assert (await procot(*asked)).status == 0  # again: nothing left to erase
-    async with way.database.connection() as connection:
-        assert not [said for said in await journal.untold(connection) if "sealed" in said], "no false alarm"
+    found = await check(way.database, way.context.keyring.public)
+    assert found.problems == [], "no false alarm"
+    assert (found.bodies.removed["messages"], found.bodies.removed["seals"]) == (1, 1)
 
 
 def test_less_than_ninety_days_is_refused() -> None:

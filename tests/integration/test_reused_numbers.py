@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 
 from gateway.contract.lifecycle import State
-from gateway.pipeline import operate
+from gateway.errors import IllegalMoveError
+from gateway.pipeline import decide_pair, operate
 from tests.integration.test_merges import assigned, merge, message, pid, reasons
 from tests.simulators.journey import HEAVIER, Journey, journey, notice
 
@@ -292,6 +293,16 @@ async def test_another_mothers_withdrawn_baby_fills_no_gap(way: Journey) -> None
     assert await answer(way, merge(NUMBER, OTHER)) == ("AE", ["MERGE_CONTRADICTION"])
     await assigned(way)
     assert (await way.birth(OTHER)).record.child.weight_g is None
+
+
+async def test_a_person_merges_no_babies_of_two_mothers(way: Journey) -> None:
+    await way.tell(notice())
+    await way.tell(notice(record_number=OTHER))
+    await assigned(way)
+    one, other = await way.birth(), await way.birth(OTHER)
+    with pytest.raises(IllegalMoveError, match=r"the mothers differ \(mother_nik_differs, mother_born_differs\)"):
+        await decide_pair.merge(way.desk(), one.id, other.id)
+    assert (await way.state(), await way.state(OTHER)) == (State.READY, State.READY)
 
 
 @pytest.mark.parametrize("event", ["A11", "A23", "A29"])
