@@ -28,6 +28,14 @@ class Metrics:
         self.readers = 0  # of GET /v1/births/stream, in this process
         self.connections = Gauge("procot_mllp_connections", "Open MLLP connections", registry=registry)
         self.closed = Counter("procot_mllp_closed_total", "MLLP connections closed", ["reason"], registry=registry)
+        self.http_connections = Gauge("procot_http_connections", "Open HTTP connections", registry=registry)
+        self.http_refused = Counter(
+            "procot_http_refused_total", "HTTP connections and requests turned away unread", ["reason"],
+            registry=registry,
+        )  # fmt: skip
+        self.auth_refused = Counter(
+            "procot_auth_refused_total", "Requests without a good token", ["reason"], registry=registry
+        )
         self.frames = Counter("procot_mllp_frames_total", "Frames received", registry=registry)
         self.frame_bytes = Counter("procot_mllp_received_bytes_total", "Bytes in frames received", registry=registry)
         self.refused = Counter("procot_mllp_refused_total", "Frames or peers refused", ["reason"], registry=registry)
