@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.contract.lifecycle import State
-from gateway.contract.ports import PATIENT, Draft, Effect
+from gateway.contract.ports import PATIENT, Effect
 from gateway.contract.revision import apply_draft, may_open
 from gateway.pipeline import act, change, family, identity, late, likeness, reuse, visit
 from gateway.pipeline.change import Told, because, is_certified, registry_has_it, review, twin_group

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
     from gateway.contract.facility import FacilityProfile
     from gateway.contract.ports import Draft
-    from gateway.pipeline.helper import HELPED_BYTES
-from gateway.pipeline.verdict import Judge
+    from gateway.pipeline.verdict import Judge
     from gateway.store.known import Baby, Known
 
 _PID_3, _MRG_1 = Location("PID", 1, 3), Location("MRG", 1, 1)
@@ -107,8 +106,7 @@ def _telling(judge: Judge, facility: FacilityProfile, known: Known) -> Telling |
         told_at = known.told_at.astimezone(zone).date() if known.told_at else None
         return Telling(record_in(dict(known.record)), told_at)
     draft = known.draft
-    # A large one is not read here, where all wait: what it is about is seen when it is assigned.
-    if draft is None and known.waiting is not None and len(known.waiting[0]) < HELPED_BYTES:
+    if draft is None and known.waiting is not None:
         try:
             draft = judge.read_again(*known.waiting, facility)
         except Hl7SyntaxError:
