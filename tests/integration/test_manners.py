@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from gateway import files
 from gateway.app import split_address
 from gateway.config import Limits
+from gateway.files import allow_files
 from gateway.mllp import server as module
 from gateway.mllp.client import MllpClient, acknowledgement
 from gateway.mllp.framing import frame
-from gateway.mllp.server import MllpServer, allow_files
+from gateway.mllp.server import MllpServer
 from gateway.observe.metrics import Metrics
 from tests.simulators.facilities import sample
 from tests.simulators.system import system
@@ -129,7 +131,7 @@ def held(connection: _Connection) -> int:
 async def crowd(*, padding: int = 0, **limits: float) -> AsyncIterator[Crowd]:
     desk = GroupCommit(padding)
     metrics = Metrics()
-    server = MllpServer(desk, limits=Limits.model_validate(limits), observer=metrics)
+    server = MllpServer(desk, limits=Limits.model_validate({"messages_per_s_per_peer": 0} | limits), observer=metrics)
     found = Crowd(server, await server.start("127.0.0.1", 0), metrics)
     committing = asyncio.ensure_future(desk.run())
     try:
@@ -347,5 +349,5 @@ def test_a_system_that_does_not_let_the_limit_be_raised_is_lived_with(monkeypatc
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
     monkeypatch.setattr(resource, "setrlimit", refuse)
     assert allow_files(2756) == 1024
-    monkeypatch.setattr(module, "resource", cast("object", None))
+    monkeypatch.setattr(files, "resource", cast("object", None))
     assert allow_files(2756) == 2756

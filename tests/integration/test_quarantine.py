@@ -189,7 +189,8 @@ async def test_two_people_resolve_one_message_once(database: str, tmp_path: Path
 
 
 async def test_the_cap_counts_open_messages_only(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.store.inbox._RECOUNT_S", 0.0)
+    monkeypatch.setattr("gateway.store.quarantine._RECOUNT_S", 0.0)
+    monkeypatch.setattr("gateway.store.quarantine._RECOUNT_SHARE", 0.0)
     inbox = inbox_on(database, quarantine_rows=2)
     async with writing(inbox):
         for n in range(3):

@@ -7,6 +7,7 @@ import json
 
 from gateway.pipeline import assign
 from gateway.pipeline.change import Told
+from gateway.pipeline.reread import read_kept
 from gateway.store import messages, queue
 from gateway.store.queue import Kind
 from tests.simulators.facilities import HOSPITAL
@@ -44,7 +45,7 @@ async def test_twins_assigned_by_two_workers_at_once_share_a_group(way: Journey)
     first, second = await queue.claim(way.database, limit=2, lease_s=60)
     async with way.database.transaction() as connection:
         (kept,) = await messages.unassigned(connection, HOSPITAL, "TW1")
-        draft, _ = await assign._read(way.context, connection, kept)
+        draft, _ = await read_kept(way.context, connection, kept)
         await assign._apply(way.context, connection, None, Told(kept, draft), number="TW1")
         other = asyncio.create_task(assign.run(way.context, second))
         async with asyncio.timeout(10):
