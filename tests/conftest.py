@@ -27,6 +27,8 @@ from gateway.store.migrate import migrate
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+pytest_plugins = ["tests.leaks.plugin"]
+
 TEMPLATE = "procot_template"
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 2 * 1024**3
