@@ -27,7 +27,7 @@ from gateway.store.migrate import migrate
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-pytest_plugins = ["tests.leaks.plugin"]
+pytest_plugins = ["tests.leaks.plugin", "tests.leaks.order"]
 
 TEMPLATE = "procot_template"
 MEMORY = Path("/dev/shm")

@@ -135,7 +135,7 @@ class Up:
             f"{self.process.ready['http']}{path}",
             headers={"Authorization": f"Bearer {token or self.process.ready['api_token']}"},
         )
-        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - as above
+        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - as above
             return json.loads(response.read())
 
     def behave(self, **values: object) -> None:
@@ -146,7 +146,7 @@ class Up:
             method="PUT",
             headers={"Content-Type": "application/json"},
         )
-        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - as above
+        urllib.request.urlopen(request, timeout=60).close()  # noqa: S310 - as above
 
     def births(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         return procot("births", *arguments, "--data", self.data)
@@ -790,9 +790,9 @@ def test_the_registry_sandbox_alone_serves_its_keys_and_keeps_its_token_to_itsel
     )  # fmt: skip
     with started(tmp_path, "sandbox", "registry", *arguments) as running:
         url = running.ready["registry"]
-        with urllib.request.urlopen(f"{url}/.well-known/jwks.json", timeout=10) as response:  # noqa: S310 - our own
+        with urllib.request.urlopen(f"{url}/.well-known/jwks.json", timeout=60) as response:  # noqa: S310 - our own
             assert json.loads(response.read())["keys"]
-        with urllib.request.urlopen(f"{url}/sandbox/behaviour", timeout=10) as response:  # noqa: S310 - our own
+        with urllib.request.urlopen(f"{url}/sandbox/behaviour", timeout=60) as response:  # noqa: S310 - our own
             assert json.loads(response.read())["refuse"] == "DUPLIKAT"
         assert running.stop() == 0
         assert not running.ready_file.exists()

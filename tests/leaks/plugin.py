@@ -23,14 +23,13 @@ import pytest_asyncio
 import structlog
 
 from tests.leaks.elsewhere import MARK, Processes, Temporary
-from tests.leaks.state import Snapshot, differences, snapshot, told
+from tests.leaks.state import ENDING, Snapshot, differences, snapshot, told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
     from pathlib import Path
 
 GRACE_S, LOOK_S = 5.0, 0.01  # what ends by itself needs a moment, and on a busy machine more than one
-_ENDING = frozenset({"thread", "open file"})
 _KEY = pytest.StashKey["Watch"]()
 
 
@@ -104,7 +103,7 @@ class Watch:
             self._last = now = snapshot()
             found = differences(scope.state, now)
             processes = self._processes.left(scope.processes) if scope.processes != self._processes.running() else {}
-            ending = bool(processes) or any(kind in _ENDING for kind, _ in found)
+            ending = bool(processes) or any(kind in ENDING for kind, _ in found)
             if not ending or time.monotonic() > end:
                 break
             gc.collect()
@@ -120,7 +119,7 @@ class Watch:
 
 def pytest_configure() -> None:
     """Set what every test starts from."""
-    asyncio.get_event_loop_policy()
+    asyncio.set_event_loop(None)  # or pytest-asyncio would find a loop where nobody made one
     tempfile.gettempdir()
     structlog.configure(  # pytest keeps descriptor 2 for the test that fails; what a command prints stays its own
         wrapper_class=structlog.make_filtering_bound_logger(0),
@@ -159,9 +158,14 @@ def _module_leaves_nothing(request: pytest.FixtureRequest, _session_leaves_nothi
 @pytest.fixture(autouse=True)
 def _test_leaves_nothing(request: pytest.FixtureRequest, _module_leaves_nothing: None) -> Iterator[None]:
     with request.config.stash[_KEY].scope():
-        if request.node.get_closest_marker("asyncio") is not None:
-            request.getfixturevalue("_test_leaves_no_task")
         yield
+
+
+@pytest.fixture(autouse=True)
+def _asynchronous_test_leaves_no_task(request: pytest.FixtureRequest, _test_leaves_nothing: None) -> None:
+    """Ask for the look at the loop where there is one; from `_test_leaves_nothing` it would outlive that one."""
+    if request.node.get_closest_marker("asyncio") is not None:
+        request.getfixturevalue("_test_leaves_no_task")
 
 
 @pytest_asyncio.fixture

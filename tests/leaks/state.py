@@ -37,6 +37,7 @@ try:
 except ImportError:  # not POSIX
     resource = None  # type: ignore[assignment]
 
+ENDING = frozenset({"thread", "open file"})  # may end by themselves, and whoever ends one leaves nothing
 Parts = dict[str, Any]
 Snapshot = dict[str, Parts]
 
@@ -58,7 +59,8 @@ def differences(before: Snapshot, after: Snapshot) -> list[tuple[str, str]]:
     for kind, was in before.items():
         now = after[kind]
         if was != now:
-            found += [(kind, name) for name in sorted(was.keys() | now.keys()) if was.get(name) != now.get(name)]
+            names = now.keys() - was.keys() if kind in ENDING else was.keys() | now.keys()
+            found += [(kind, name) for name in sorted(names) if was.get(name) != now.get(name)]
     return found
 
 
@@ -107,7 +109,6 @@ def _interpreter() -> Parts:
     return {
         "sys.argv": tuple(sys.argv),
         "sys.path": tuple(sys.path),
-        "sys.streams": (id(sys.stdin), id(sys.stdout), id(sys.stderr)),
         "sys.hooks": (sys.excepthook, sys.unraisablehook, sys.displayhook, threading.excepthook, sys.breakpointhook),
         "sys.limits": (sys.getrecursionlimit(), sys.getswitchinterval(), sys.dont_write_bytecode),
         "gc": (gc.isenabled(), gc.get_threshold(), gc.get_freeze_count() > 0),
