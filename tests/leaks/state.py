@@ -88,7 +88,7 @@ def _logger(logger: logging.Logger) -> tuple[object, ...] | None:
 
 def _context() -> Parts:
     values = contextvars.copy_context().items()  # structlog writes `...` where it takes something back
-    return {variable.name: repr(value)[:200] for variable, value in values if value is not ...}
+    return {v.name: repr(value)[:200] for v, value in values if value is not ... and v.name != "decimal_context"}
 
 
 def _environment() -> Parts:
@@ -113,7 +113,7 @@ def _interpreter() -> Parts:
         "sys.limits": (sys.getrecursionlimit(), sys.getswitchinterval(), sys.dont_write_bytecode),
         "gc": (gc.isenabled(), gc.get_threshold(), gc.get_freeze_count() > 0),
         "locale": locale.setlocale(locale.LC_ALL, None),
-        "decimal.prec": decimal.getcontext().prec,
+        "decimal": (decimal.getcontext().prec, decimal.getcontext().rounding),  # its flags say what was calculated
         "time zone": time.tzname,
         "socket.getdefaulttimeout": socket.getdefaulttimeout(),
         "tempfile.tempdir": tempfile.tempdir,
