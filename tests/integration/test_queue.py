@@ -388,15 +388,15 @@ async def test_only_the_claim_itself_does_not_wait_for_the_disk(store: Database)
 
 async def test_a_hundred_thousand_tasks_of_others_cost_a_claim_nothing(store: Database) -> None:
     """By pages touched, not by time: a start with such a backlog answers and works at once."""
-    connection = await connect(store.dsn, timeout_s=600)  # the store's own patience is not for such a load
-    await connection.execute(
+    loading = await connect(store.dsn, timeout_s=600)  # the store's own patience is not for such a load
+    await loading.execute(
         """INSERT INTO tasks (kind, birth_id, priority, due_at)
            SELECT CASE WHEN n % 2 = 0 THEN 'submit' ELSE 'poll' END, gen_random_uuid(), 5,
                   now() + CASE WHEN n % 2 = 0 THEN interval '0' ELSE interval '1 hour' END
            FROM generate_series(1, 100000) AS n"""
     )
-    await connection.execute("ANALYZE tasks")
-    await connection.close()
+    await loading.execute("ANALYZE tasks")
+    await loading.close()
     birth_id = await add(store, Kind.SEAL)
     urgent = await add(store, Kind.SUBMIT, priority=0)
     for kinds, expected in ((list(Kind)[:3], birth_id), ([Kind.SUBMIT, Kind.POLL], urgent)):

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
     from pathlib import Path
 
-GRACE_S, LOOK_S = 5.0, 0.01  # what ends by itself needs a moment, and on a busy machine more than one
+# What ends by itself needs a moment, and on a busy machine more than one.
+GRACE_S, LOOK_S = float(os.environ.get("LEAK_GRACE_S", "10")), 0.01
+_WIDTHS = {"function": 0, "class": 1, "module": 2, "package": 3, "session": 4}
 _KEY = pytest.StashKey["Watch"]()
 
 
@@ -37,6 +39,7 @@ _KEY = pytest.StashKey["Watch"]()
 class _Scope:
     """What there was when a test, a module or the session began."""
 
+    width: int
     state: Snapshot
     processes: frozenset[int]
     temporary: set[str] = field(default_factory=set)
@@ -63,9 +66,9 @@ class Watch:
         self._last: Snapshot | None = None  # still true: nothing ran since
 
     @contextmanager
-    def scope(self) -> Iterator[None]:
+    def scope(self, name: str) -> Iterator[None]:
         """Fail with what is there at the end and was not there at the beginning."""
-        scope = _Scope(self._last or snapshot(), self._processes.running(), self._lying())
+        scope = _Scope(_WIDTHS[name], self._last or snapshot(), self._processes.running(), self._lying())
         self._open.append(scope)
         try:
             yield
@@ -73,22 +76,23 @@ class Watch:
             self._open.remove(scope)
         found = self._left(scope)
         if found.lines:
-            self._take_over(found)  # it is told once
+            self._take_over(found, _WIDTHS["session"] + 1)  # it is told once
             pytest.fail("left behind, for whichever test comes next:\n  " + "\n  ".join(found.lines), pytrace=False)
 
     @contextmanager
-    def made_for_longer(self) -> Iterator[None]:
-        """Take what happens inside as there before, for every scope that is open."""
+    def made_for_longer(self, name: str) -> Iterator[None]:
+        """Take what happens inside as there before, for every narrower scope that is open."""
         before, ran, lay = snapshot(), self._processes.running(), self._lying()
         yield
         self._last = now = snapshot()
-        self._take_over(_Left(now, differences(before, now), self._processes.running() - ran, self._lying() - lay))
+        made = _Left(now, differences(before, now), self._processes.running() - ran, self._lying() - lay)
+        self._take_over(made, _WIDTHS[name])
 
     def _lying(self) -> set[str]:
         return set(self._temporary.left())
 
-    def _take_over(self, found: _Left) -> None:
-        for scope in self._open:
+    def _take_over(self, found: _Left, width: int) -> None:
+        for scope in (scope for scope in self._open if scope.width < width):
             for kind, name in found.differences:
                 if name in found.now[kind]:
                     scope.state[kind][name] = found.now[kind][name]
@@ -136,7 +140,7 @@ def pytest_fixture_setup(
     watch = request.config.stash.get(_KEY, None)
     if watch is None or fixturedef.scope == "function" or fixturedef.argname in _OWN:
         return (yield)
-    with watch.made_for_longer():
+    with watch.made_for_longer(fixturedef.scope):
         return (yield)
 
 
@@ -144,20 +148,20 @@ def pytest_fixture_setup(
 def _session_leaves_nothing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ[MARK] = mark = uuid4().hex
     watch = request.config.stash[_KEY] = Watch(tmp_path_factory.getbasetemp(), mark)
-    with watch.scope():
+    with watch.scope("session"):
         yield
     del os.environ[MARK]
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _module_leaves_nothing(request: pytest.FixtureRequest, _session_leaves_nothing: None) -> Iterator[None]:
-    with request.config.stash[_KEY].scope():
+    with request.config.stash[_KEY].scope("module"):
         yield
 
 
 @pytest.fixture(autouse=True)
 def _test_leaves_nothing(request: pytest.FixtureRequest, _module_leaves_nothing: None) -> Iterator[None]:
-    with request.config.stash[_KEY].scope():
+    with request.config.stash[_KEY].scope("function"):
         yield
 
 
