@@ -21,6 +21,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 import structlog
+import uvloop
 
 from tests.leaks.elsewhere import MARK, Processes, Temporary
 from tests.leaks.state import ENDING, Snapshot, differences, snapshot, told
@@ -124,6 +125,7 @@ class Watch:
 def pytest_configure() -> None:
     """Set what every test starts from."""
     asyncio.set_event_loop(None)  # or pytest-asyncio would find a loop where nobody made one
+    uvloop.new_event_loop().close()  # libuv makes a pipe for the process with its first loop and keeps it
     tempfile.gettempdir()
     structlog.configure(  # pytest keeps descriptor 2 for the test that fails; what a command prints stays its own
         wrapper_class=structlog.make_filtering_bound_logger(0),
