@@ -58,6 +58,12 @@ class StoreUnavailableError(ProcotError):
     next = Next.RETRY
 
 
+class RateLimitedError(StoreUnavailableError):
+    """A facility sends more messages a second than are taken from one (limits.messages_per_s_per_facility)."""
+
+    code = "RATE_LIMITED"
+
+
 class OverloadedError(StoreUnavailableError):
     """More messages wait to be kept than a cap allows; nothing was kept."""
 

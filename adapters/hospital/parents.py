@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from adapters.hospital.names import read_name
-from adapters.hospital.sheet import Sheet, clean, deleted, meant
+from adapters.hospital.sheet import LONGEST, Sheet, clean, deleted, meant
 from gateway.contract.naming import normalise_name
 from gateway.contract.record import Sex
 from gateway.hl7.message import Message, cells_of, place_of, text_of
@@ -284,7 +284,8 @@ def first_of(found: dict[str, Identifier], types: frozenset[str]) -> Identifier 
 
 def clean_nik(text: str) -> str:
     """Return a number as typed, without blanks and dots (domain B.1)."""
-    return str(text) if text.isdecimal() else _NOISE.sub("", clean(text))
+    text = text[:LONGEST]
+    return text if text.isdecimal() else _NOISE.sub("", clean(text))
 
 
 def read_sex(value: str) -> Sex | None:

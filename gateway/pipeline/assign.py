@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from gateway.contract.lifecycle import State
-from gateway.contract.ports import PATIENT, ActKind, Draft, Effect
+from gateway.contract.ports import PATIENT, ActKind, Effect
 from gateway.contract.revision import apply_draft, may_open
 from gateway.pipeline import act, change, family, identity, late, likeness, reuse, visit
 from gateway.pipeline.change import Told, because, is_certified, registry_has_it, review, twin_group
-from gateway.pipeline.draft import read_again
 from gateway.pipeline.family import Family
 from gateway.pipeline.likeness import patiently
 from gateway.pipeline.rejudge import go, keys_of, rejudge
+from gateway.pipeline.reread import read_kept
 from gateway.pipeline.taken_back import close_review
 from gateway.store import acts, attachments, births, events, likenesses, messages, queue
 from gateway.store.births import Why
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.pipeline.context import Context
-    from gateway.pipeline.visit import Visit
     from gateway.store.births import Birth
     from gateway.store.database import Connection
     from gateway.store.messages import Kept
@@ -91,7 +89,7 @@ async def _assign(context: Context, connection: Connection, baby: Family) -> boo
 
 async def _take(context: Context, connection: Connection, baby: Family, kept: Kept) -> bool:
     """Apply one message and write down whose it is; False where it must wait for the registry."""
-    draft, stay = await _read(context, connection, kept)
+    draft, stay = await read_kept(context, connection, kept)
     told = Told(kept, draft)
     before = baby.revisions
     if told.draft.prior:
@@ -125,21 +123,6 @@ def _verdict(birth: Birth, before: Mapping[uuid.UUID, int], told: Told) -> str:
         return Verdict.NEW.value
     again = told.draft.record is not None and before[birth.id] == birth.revision
     return "replay" if again and told.draft.effect in _TOLD_WHOLE else "amendment"
-
-
-async def _read(context: Context, connection: Connection, kept: Kept) -> tuple[Draft, Visit]:
-    """Read a message again: one at a time, since each may hold megabytes of documents."""
-    raw, _ = await messages.origin(connection, kept.id)
-    profile = context.facility(kept.facility)
-    draft = read_again(
-        raw,
-        charset=kept.charset,
-        facility=profile,
-        hospital=context.hospitals[profile.adapter],
-        received_at=kept.received_at,
-        segment_limit=context.config.limits.segments_per_message,
-    )
-    return draft, visit.read_visit(raw, ZoneInfo(profile.time_zone), charset=kept.charset)
 
 
 async def _apply(

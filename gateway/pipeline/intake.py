@@ -20,26 +20,30 @@ import structlog
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import State
 from gateway.contract.ports import Effect
-from gateway.errors import MessageNotKeptError, OverloadedError
+from gateway.errors import MessageNotKeptError, OverloadedError, RateLimitedError
 from gateway.hl7.header import salvage_header
 from gateway.hl7.location import Location
 from gateway.mllp.commit import NotKept
+from gateway.observe.logging import describe
 from gateway.pipeline import door
 from gateway.pipeline.answer import NOT_THE_SENDER
+from gateway.pipeline.helper import HelperError
 from gateway.pipeline.large import LARGE_BYTES
 from gateway.pipeline.verdict import UPDATES, Verdict, in_view_of
 from gateway.store.answers import Letter
 from gateway.store.inbox import Kept, Quarantined, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from gateway.contract.ports import Draft
     from gateway.observe.metrics import Metrics
     from gateway.pipeline.answer import Answer, Answerer
+    from gateway.pipeline.helper import Helper
     from gateway.pipeline.large import LargeLane
     from gateway.pipeline.verdict import Judge
+    from gateway.rates import Buckets
     from gateway.store.inbox import Inbox
     from gateway.store.known import Baby, Known
 
@@ -47,6 +51,7 @@ _log = structlog.get_logger()
 _MSH_10 = Location("MSH", 1, 10)
 _HEADER_BYTES = 4096
 _ASKED = frozenset({*UPDATES, Effect.OPEN})  # what the answer to depends on what is known of the baby
+_TOO_FAST = RateLimitedError("a facility sends too many messages a second")
 
 
 def content_digest(raw: bytes) -> bytes:
@@ -75,6 +80,14 @@ def _plain_lines(raw: bytes) -> bytes:
 def _digests(raw: bytes) -> tuple[bytes, bytes]:
     """Return the digest of the bytes as they came, and of their content."""
     return hashlib.sha256(raw).digest(), content_digest(raw)
+
+
+def _judged_whole(
+    judge: Judge, raw: bytes, *, peer: str, certificate_names: AbstractSet[str], charset: str
+) -> tuple[Verdict, tuple[bytes, bytes]]:
+    """Return the verdict on a large message and its digests: the helper's work."""
+    verdict = judge.evaluate(raw, peer=peer, certificate_names=certificate_names, charset=charset)
+    return verdict, _digests(raw)
 
 
 def _told(draft: Draft, charset: str, *, refused: bool) -> str | None:
@@ -228,13 +241,22 @@ class Intake:
     """Takes frames from any transport."""
 
     def __init__(
-        self, *, judge: Judge, answerer: Answerer, inbox: Inbox, metrics: Metrics, large: LargeLane | None = None
+        self,
+        *,
+        judge: Judge,
+        answerer: Answerer,
+        inbox: Inbox,
+        metrics: Metrics,
+        large: LargeLane | None = None,
+        pace: Buckets | None = None,
     ) -> None:
+        """Take from each facility what `pace` has room for; without one, and without a lane, there is no limit."""
         self._judge = judge
         self._answerer = answerer
         self._inbox = inbox
         self._metrics = metrics
         self._large = large
+        self._pace = pace
         self._latest: asyncio.Future[Kept] | None = None  # what the inbox was given last
 
     @cached_property
@@ -252,15 +274,25 @@ class Intake:
         """
         out: asyncio.Future[Sequence[bytes]] = asyncio.get_running_loop().create_future()
         if self._large is not None and len(raw) >= LARGE_BYTES:
-            judge = partial(self._judged, raw, peer, certificate_names, charset)
+            judge = partial(self._judged_aside, self._large.helper, raw, peer, certificate_names, charset)
             work = partial(self._take_large, self._large.inbox, judge, self._latest, out, transport)
             if not self._large.enter(len(raw), work):
                 self._turn_away(raw, peer, out, transport)
             return out
         incoming = self._judged(raw, peer, certificate_names, charset)
+        if self._is_over_rate(incoming):
+            out.set_result(self._not_kept(incoming, _TOO_FAST, transport))
+            return out
         kept = self._latest = self._inbox.submit(incoming)
         kept.add_done_callback(lambda done: self._resolve(incoming, done, out, transport))
         return out
+
+    def _is_over_rate(self, incoming: _Incoming) -> bool:
+        """Count a message of a facility that may send it, and tell whether it is one too many."""
+        verdict = incoming.verdict
+        if self._pace is None or verdict.facility is None or verdict.rejected:
+            return False
+        return self._pace.take(verdict.facility.code, time.monotonic()) > 0
 
     def _judged(self, raw: bytes, peer: str, certificate_names: AbstractSet[str], charset: str) -> _Incoming:
         try:
@@ -270,27 +302,46 @@ class Intake:
             verdict = Verdict(findings=[Finding("INTERNAL", Location("MSH"))])
         return _Incoming(raw, peer, verdict, (self._judge, self._answerer), charset)
 
+    async def _judged_aside(
+        self, helper: Helper, raw: bytes, peer: str, certificate_names: AbstractSet[str], charset: str
+    ) -> _Incoming:
+        """Judge in the helper's process; what breaks it is a poisoned message, as anywhere."""
+        try:
+            verdict, digests = await helper.run(
+                _judged_whole, self._judge.as_of_now(), raw, peer=peer, certificate_names=certificate_names,
+                charset=charset,
+            )  # fmt: skip
+        except HelperError as error:
+            _log.error("message.poisoned", bytes=len(raw), peer=peer, **describe(error))
+            verdict, digests = Verdict(findings=[Finding("INTERNAL", Location("MSH"))]), None
+        incoming = _Incoming(raw, peer, verdict, (self._judge, self._answerer), charset)
+        incoming.digests = digests
+        return incoming
+
     async def _take_large(
         self,
         inbox: Inbox,
-        judge: Callable[[], _Incoming],
+        judge: Callable[[], Awaitable[_Incoming]],
         before: asyncio.Future[Kept] | None,
         out: asyncio.Future[Sequence[bytes]],
         transport: str,
     ) -> None:
         started = time.perf_counter()
         try:
-            incoming = await asyncio.to_thread(judge)
-            incoming.digests = await asyncio.to_thread(_digests, incoming.raw)
+            incoming = await judge()
             incoming.started = started
             if before is not None and not before.done():  # a birth told in it is known to this message
                 await asyncio.wait([before])
         except asyncio.CancelledError:  # the gateway stops
             out.cancel()
             raise
-        except Exception as error:  # noqa: BLE001 - no thread to be had: the transport says so, and the sender keeps it
+        except Exception as error:  # noqa: BLE001 - the transport says so, and the sender keeps it
             if not out.done():
                 out.set_exception(error)
+            return
+        if self._is_over_rate(incoming):
+            if not out.done():
+                out.set_result(self._not_kept(incoming, _TOO_FAST, transport))
             return
         kept = inbox.submit(incoming)
         kept.add_done_callback(lambda done: self._resolve(incoming, done, out, transport))
@@ -337,8 +388,8 @@ class Intake:
         code = "STORE_UNAVAILABLE"
         if isinstance(error, MessageNotKeptError):
             code = "INTERNAL"
-        elif isinstance(error, OverloadedError):
-            code = "OVERLOADED"
+        elif isinstance(error, OverloadedError | RateLimitedError):
+            code = error.code
         answer = self._answerer.refuse(incoming.verdict, Finding(code, Location("MSH")))
         self._log(incoming, answer.said, transport, note="not kept")
         return answer.frames if code == "INTERNAL" else NotKept(answer.frames)

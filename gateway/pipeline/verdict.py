@@ -6,6 +6,7 @@ first step that ends in a rejection ends the walk, since what follows would judg
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -83,6 +84,16 @@ class Verdict:
         return f"{self.header.message_code}^{self.header.event}" if self.header else ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Stopped:
+    """A clock that stands still."""
+
+    now: dt.datetime
+
+    def __call__(self) -> dt.datetime:
+        return self.now
+
+
 class Judge:
     """Makes verdicts with the configured facilities, adapters and clock."""
 
@@ -102,6 +113,12 @@ class Judge:
         self._test_messages = test_messages
         self._require_form = require_form
         self._segment_limit = segment_limit
+
+    def as_of_now(self) -> Judge:
+        """Return a judge for whom it stays this moment: it can be handed to another process (pipeline.helper)."""
+        judge = copy.copy(self)
+        judge._clock = _Stopped(self._clock())  # noqa: SLF001 - a copy of ourselves
+        return judge
 
     def evaluate(
         self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] = frozenset(), charset: str = ""

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import structlog
 
 from gateway.errors import MessageNotKeptError, OverloadedError, StoreUnavailableError
+from gateway.rates import Seldom
 from gateway.store import answers
 from gateway.store.database import UNAVAILABLE, as_unavailable, connect
 from gateway.store.known import NO_NOTICE, Baby, Known, insert_from, known
+from gateway.store.quarantine import Room
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 _RECONNECT_PAUSE_S = 0.25
-_RECOUNT_S = 60.0  # how long this process trusts its own count of what lies in quarantine
+_TELL_S = 60.0  # how often a full quarantine is told of
 
 Key = tuple[str, str, str]  # facility, application, control id: who said it, and which of theirs it is
 
@@ -140,7 +142,6 @@ _QUARANTINE = """
 INSERT INTO quarantine (peer, reason, raw, answer)
 SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[])
 """
-_OPEN_QUARANTINE = "SELECT count(*) FROM (SELECT FROM quarantine WHERE resolved_at IS NULL LIMIT $1) AS q"
 _STORED = """
 SELECT m.facility, m.application, m.control_id, m.id, m.digest, m.content_digest, m.answer, m.application_answer
 FROM unnest($1::text[], $2::text[], $3::text[]) AS k(facility, application, control_id)
@@ -174,8 +175,8 @@ class Inbox:
         self._ready = asyncio.Event()
         self._connection: asyncpg.Connection | None = None
         self._retry_at = 0.0
-        self._quarantine_room = 0
-        self._recount_at = 0.0
+        self._room = Room(limits)
+        self._full_told = Seldom(_TELL_S)
         self._ended = False
 
     def submit(self, submission: Submission) -> asyncio.Future[Kept]:
@@ -306,19 +307,19 @@ class Inbox:
         return ids
 
     async def _quarantine(self, connection: asyncpg.Connection, refused: list[Quarantined]) -> None:
-        """Keep what the cap has room for. Between two counts other processes and replays are not seen: it is a cap."""
-        if time.monotonic() >= self._recount_at:
-            cap = self._limits.quarantine_rows
-            self._quarantine_room = cap - await connection.fetchval(_OPEN_QUARANTINE, cap)
-            self._recount_at = time.monotonic() + _RECOUNT_S
-            if self._quarantine_room == 0:
-                _log.error("inbox.quarantine_full", messages=cap)
-        kept = refused[: self._quarantine_room]
+        """Keep what the caps have room for. Between two counts other processes and replays are not seen."""
+        await self._room.recount(connection)
+        kept = []
+        for row in refused:
+            passed = self._room.take(row.peer, len(row.raw) + len(row.answer))
+            if not passed:
+                kept.append(row)
+            elif times := self._full_told.due(f"{passed} {row.peer}", time.monotonic()):
+                _log.error("inbox.quarantine_full", peer=row.peer, reason=passed, messages=times)
         if not kept:
             return
         columns = ([r.peer for r in kept], [r.reason for r in kept], [r.raw for r in kept])
         await connection.execute(_QUARANTINE, *columns, [r.answer for r in kept])
-        self._quarantine_room -= len(kept)
 
 
 def _rows(submissions: Sequence[Submission], found: Mapping[Baby, Known]) -> list[Row | Quarantined]:

@@ -12,6 +12,7 @@ from gateway.contract.naming import REPLACEMENT, normalise_name
 from gateway.contract.nobody import called_after, is_no_name, is_nobody
 
 MAX_LENGTH = 60
+_NO_NAME = 250  # characters: what is longer is nobody's name (XPN, HL7 v2.5), and nothing else is said of it
 
 # What hospitals put before or behind the names of the grown, with or without a dot. Within a name NY is Nyoman.
 _COURTESY = frozenset({"NY", "NYONYA", "TN", "SDR", "SDRI"})
@@ -67,8 +68,11 @@ _MOJIBAKE = re.compile("[ÃÂ][\u0080-\u00bfŒœŠšŽžŸƒƑΜ‚„…†‡�
 def check_name(name: str, *, as_sent: str = "", mother: str = "", father: str = "") -> list[str]:
     """Return which rules a name breaks, by short code, e.g. PUNCTUATION, DIGIT, ONE_WORD.
 
-    A placeholder or an unreadable name is that alone: what else is wrong with it will go with it.
+    A placeholder or an unreadable name is that alone: what else is wrong with it will go with it. So is one that is
+    longer than any name.
     """
+    if len(name) > _NO_NAME:
+        return ["LENGTH"]
     plain = _PLAIN.fullmatch(name) is not None  # so are most, and then in normal form
     if not plain:
         name = normalise_name(name)
@@ -82,17 +86,19 @@ def check_name(name: str, *, as_sent: str = "", mother: str = "", father: str = 
         father and (code := called_after(name, father, mother=False))
     ):
         return [code]
-    if plain and len(name) <= MAX_LENGTH and _ODD.isdisjoint(name.split()):
-        return []  # words of Latin letters, none a title or an abbreviation: no rule below is theirs
-    return [code for code, broken in _rules(name) if broken]
+    # Words of Latin letters, none a title or an abbreviation: no rule below is theirs.
+    harmless = plain and len(name) <= MAX_LENGTH and _ODD.isdisjoint(name.split())
+    return [] if harmless else [code for code, broken in _rules(name) if broken]
 
 
 def check_parent_name(name: str) -> str:
     """Return what is wrong with the name of a parent, by short code, "" where nothing is.
 
     UNREADABLE and PLACEHOLDER (it is nobody's) hold, DIGIT and TITLE warn. The rest of B.8 is for the child: a parent
-    bears the name that the register has.
+    bears the name that the register has. One longer than any name was not read as one.
     """
+    if len(name) > _NO_NAME:
+        return "UNREADABLE"
     plain = name.isascii() and name.replace(" ", "").isalpha()
     if not plain and is_unreadable(name):
         return "UNREADABLE"

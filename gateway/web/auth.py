@@ -12,6 +12,7 @@ from aiohttp import web
 
 from gateway.store import tokens
 from gateway.web.problems import problem
+from gateway.web.rates import RATES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -30,11 +31,18 @@ def authenticated(
 
     async def checked(request: web.Request) -> web.StreamResponse:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
+        rates, token = request.app[RATES], token.strip()
+        if wait := rates.may_try(request, token):
+            return rates.refuse(request, wait, "unauthorized_per_peer")
+        if scheme.lower() != "bearer" or not token:
+            rates.unauthorized(request, token, "no token")
             return _unauthorized("send the token as `Authorization: Bearer …`")
-        identity = await tokens.identify(request.app[DATABASE], token.strip())
+        identity = await tokens.identify(request.app[DATABASE], token)
         if identity is None:
+            rates.unauthorized(request, token, "no good token")
             return _unauthorized("the token is unknown, expired or revoked; ask the operator for a new one")
+        if wait := rates.of_identity(token, identity):
+            return rates.refuse(request, wait, "requests_per_token")
         response = await handler(request, identity)
         response.headers.setdefault("Cache-Control", "no-store")  # a child's number is in most of them
         return response
