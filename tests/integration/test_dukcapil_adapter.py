@@ -91,7 +91,7 @@ async def test_a_birth_worked_on_is_seen_by_polling(tmp_path: Path) -> None:
         submission = desk.submission()
         first = await desk.adapter.submit(submission)
         assert (first.status, first.certificate) == (RegistryStatus.IN_PROCESS, None)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             outcome = first
             while outcome.status is RegistryStatus.IN_PROCESS:
                 outcome = await desk.adapter.ask(birth_id=submission.birth_id, revision=1, reference=first.reference)

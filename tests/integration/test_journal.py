@@ -148,7 +148,7 @@ async def test_trouble_is_told_once_and_not_an_attempt_a_line(way: Journey, monk
     monkeypatch.setattr(journal, "seal", failing)
     monkeypatch.setattr(journal, "_tell", lambda _late, error: told.append(type(error).__name__))
     chore = asyncio.create_task(journal.run(way.context))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while tries < 5:  # noqa: ASYNC110 - the chore counts
             await asyncio.sleep(0.001)
     chore.cancel()
@@ -221,7 +221,7 @@ async def test_many_gateways_seal_beside_each_other_and_beside_writers(way: Jour
     sealers = [asyncio.create_task(sealer()) for _ in range(3)]
     await asyncio.gather(*(writer(name) for name in "abc"))
     done.set()
-    await asyncio.wait_for(asyncio.gather(*sealers), 30)
+    await asyncio.wait_for(asyncio.gather(*sealers), 60)
     await sealed(way)
     count = await way.count("messages")
     assert await positions(way) == list(range(count))
@@ -257,13 +257,13 @@ async def test_a_sealer_killed_at_any_step_leaves_everything_to_the_next_one(
 
 async def test_while_one_process_seals_no_other_one_does_and_its_death_frees_the_place(way: Journey) -> None:
     await keep(way, "a")
-    other = await connect(way.database.dsn, timeout_s=10)
+    other = await connect(way.database.dsn, timeout_s=60)
     transaction = other.transaction()
     await transaction.start()
     assert await store.alone(other)
     assert await seal(way.database, way.context.keyring) == 0
     other.terminate()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await seal(way.database, way.context.keyring):  # noqa: ASYNC110 - another task or process does it
             await asyncio.sleep(0.01)
     await good(way)
@@ -388,7 +388,7 @@ async def test_the_chore_seals_and_tells_the_metrics(way: Journey, monkeypatch: 
     monkeypatch.setattr(journal, "SEAL_S", 0.01)
     await keep(way, "a", 3)
     chore = asyncio.create_task(journal.run(way.context))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while way.context.metrics.journal_entries._value.get() != 3:  # noqa: ASYNC110 - another task or process does it
             await asyncio.sleep(0.01)
     assert way.context.metrics.journal_unsealed._value.get() == 0
@@ -399,7 +399,7 @@ async def test_the_chore_seals_and_tells_the_metrics(way: Journey, monkeypatch: 
 async def test_on_an_older_schema_there_is_no_journal_and_everything_else_goes_on(
     empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection = await connect(empty_database, timeout_s=10)
+    connection = await connect(empty_database, timeout_s=60)
     await migrate(connection, upto=store.LEVEL - 1)
     monkeypatch.setattr(journal, "SEAL_S", 0.01)
     async with parts(empty_database, tmp_path) as way:
@@ -412,7 +412,7 @@ async def test_on_an_older_schema_there_is_no_journal_and_everything_else_goes_o
         await migrate(connection)
         await way.context.schema.refresh(way.database)
         assert await way.tell(notice(record_number="00450122")) == "CA"
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await way.count("journal"):  # noqa: ASYNC110 - another task or process does it
                 await asyncio.sleep(0.01)
         assert await way.count("messages") == 2

@@ -43,7 +43,7 @@ class Door:
             segment_limit=2000,
         )
         answerer = Answerer("AKTAGW", "DISDUKCAPIL 3510", lambda: CLOCK)
-        self.usual, self.beside = (Inbox(dsn, observer=metrics, limits=Limits(), timeout_s=10) for _ in range(2))
+        self.usual, self.beside = (Inbox(dsn, observer=metrics, limits=Limits(), timeout_s=60) for _ in range(2))
         self.helper = Helper()
         self.lane = LargeLane(self.beside, self.helper, waiting_bytes=waiting_bytes)
         intake = Intake(judge=judge, answerer=answerer, inbox=self.usual, metrics=metrics, large=self.lane)
@@ -78,12 +78,12 @@ async def door(dsn: str, *, shut: bool = False, **wishes: int) -> AsyncIterator[
 
 
 async def code(answer: Awaitable[Sequence[bytes]]) -> bytes:
-    (ack,) = await asyncio.wait_for(answer, 30)
+    (ack,) = await asyncio.wait_for(answer, 60)
     return ack.split(b"\rMSA|")[1][:2]
 
 
 async def kept(dsn: str) -> list[str]:
-    connection = await connect(dsn, timeout_s=10)
+    connection = await connect(dsn, timeout_s=60)
     try:
         return [row["control_id"] for row in await connection.fetch("SELECT control_id FROM messages ORDER BY id")]
     finally:
@@ -113,14 +113,14 @@ async def test_the_messages_of_one_connection_stay_in_order(database: str) -> No
 async def test_the_messages_of_one_batch_stay_in_order(database: str) -> None:
     parts = [notice(control_id=f"B{n}", record_number=str(n)) + (LETTER if n in (1, 3) else b"") for n in range(6)]
     async with door(database) as here:
-        assert len(await asyncio.wait_for(here.send(b"".join(parts)), 30)) == len(parts)
+        assert len(await asyncio.wait_for(here.send(b"".join(parts)), 60)) == len(parts)
     assert await kept(database) == [f"B{n}" for n in range(6)]
 
 
 async def test_a_large_message_sent_again_gets_its_stored_answer(database: str) -> None:
     raw = notice(control_id="TWICE") + LETTER
     async with door(database) as here:
-        first, second = [await asyncio.wait_for(here.send(raw, n), 30) for n in (1, 2)]
+        first, second = [await asyncio.wait_for(here.send(raw, n), 60) for n in (1, 2)]
     assert first == second
     assert await kept(database) == ["TWICE"]
 

@@ -82,7 +82,7 @@ async def test_a_repeated_message_is_answered_as_before_after_its_body_is_gone(w
     await way.work()
     await grow_old(way)
     assert (await culled(way))["messages"] == 1
-    (again,) = await asyncio.wait_for(way.intake.take(told, peer="127.0.0.1"), 20)
+    (again,) = await asyncio.wait_for(way.intake.take(told, peer="127.0.0.1"), 60)
     assert again == first
     assert await way.count("messages") == 1
     assert await way.state() is State.DELIVERED
@@ -171,7 +171,7 @@ async def test_the_batches_pass_by_what_somebody_holds(way: Journey) -> None:
     await grow_old(way)
     async with way.database.transaction() as connection:
         await connection.execute("SELECT FROM births FOR UPDATE")
-        assert (await asyncio.wait_for(culled(way), 10))["births"] == 0
+        assert (await asyncio.wait_for(culled(way), 60))["births"] == 0
     assert (await culled(way))["births"] == 1
 
 

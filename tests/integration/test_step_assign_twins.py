@@ -48,13 +48,13 @@ async def test_twins_assigned_by_two_workers_at_once_share_a_group(way: Journey)
         draft, _ = await read_kept(way.context, connection, kept)
         await assign._apply(way.context, connection, None, Told(kept, draft), number="TW1")
         other = asyncio.create_task(assign.run(way.context, second))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             blocked = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
             while not await way.database.fetch(blocked):  # noqa: ASYNC110 - PostgreSQL tells nobody who waits
                 await asyncio.sleep(0.005)
         await messages.assigned(connection, kept.id, None)
         await queue.finish(connection, first)
-    await asyncio.wait_for(other, 10)
+    await asyncio.wait_for(other, 60)
     groups = {r["twin_group"] for r in await way.database.fetch("SELECT twin_group FROM births")}
     assert len(groups) == 1
     assert None not in groups
