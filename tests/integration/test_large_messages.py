@@ -43,14 +43,9 @@ class Door:
             segment_limit=2000,
         )
         answerer = Answerer("AKTAGW", "DISDUKCAPIL 3510", lambda: CLOCK)
-<<<<<<< HEAD
-        self.usual, self.beside = (Inbox(dsn, observer=metrics, limits=Limits(), timeout_s=10) for _ in range(2))
+        self.usual, self.beside = (Inbox(dsn, observer=metrics, limits=Limits(), timeout_s=60) for _ in range(2))
         self.helper = Helper()
         self.lane = LargeLane(self.beside, self.helper, waiting_bytes=waiting_bytes)
-=======
-        self.usual, self.beside = (Inbox(dsn, observer=metrics, limits=Limits(), timeout_s=60) for _ in range(2))
-        self.lane = LargeLane(self.beside, waiting_bytes=waiting_bytes)
->>>>>>> suite
         intake = Intake(judge=judge, answerer=answerer, inbox=self.usual, metrics=metrics, large=self.lane)
         self.frames = Frames(intake, answerer, batch_answers="each", messages_per_block=1000)
         self._writers: list[asyncio.Task[None]] = []
@@ -148,14 +143,8 @@ async def test_a_large_message_that_gets_no_helper_is_not_accepted_and_holds_nob
 
     async with door(database) as here:
         with monkeypatch.context() as patched:
-<<<<<<< HEAD
             patched.setattr(asyncio, "create_subprocess_exec", no_process)
             assert (await code(here.send(notice(control_id="LOST") + LETTER)))[:1] == b"A"
-=======
-            patched.setattr(asyncio, "to_thread", no_thread)
-            with pytest.raises(RuntimeError):
-                await asyncio.wait_for(here.send(notice(control_id="LOST") + LETTER), 60)
->>>>>>> suite
         assert await code(here.send(notice(control_id="NEXT"))) == b"CA"
     assert await kept(database) == ["NEXT"]
 
