@@ -587,7 +587,7 @@ async def test_a_birth_whose_case_is_being_amended_is_not_merged_away(way: Journ
     assert await way.state() is State.READY
     async with way.database.transaction() as connection:
         await connection.execute("DELETE FROM tasks")  # the amendment is not sent yet
-    await way.tell(notice(record_number="00450999"))
+    await way.tell(notice(record_number="00450999", same_mother=True))
     await way.step(Kind.ASSIGN)
     head = f"MSH|^~\\&|SIMRS|{HOSPITAL}|AKTAGW|DISDUKCAPIL 3510|{LATEST}||ADT^A40|M1|P|2.5"
     lines = (

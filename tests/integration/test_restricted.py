@@ -69,8 +69,8 @@ async def test_a_flag_that_says_no_restricts_nothing(database: str, tmp_path: Pa
 
 async def test_a_merged_records_restriction_goes_with_it(database: str, tmp_path: Path) -> None:
     async with journey(database, tmp_path) as way:
-        await way.tell(vip(notice(record_number="old")))
-        await way.tell(notice(record_number="new"))
+        await way.tell(vip(notice(record_number="old", same_mother=True)))
+        await way.tell(notice(record_number="new", same_mother=True))
         await way.tell(merge("old", "new"))
         await way.work()
         assert await way.state("old") is State.MERGED
