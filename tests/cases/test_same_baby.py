@@ -85,7 +85,7 @@ async def test_f011_a_merge_after_both_were_issued_is_for_the_office(way: Journe
 @case(12)
 async def test_f012_a_merge_of_an_unknown_number_waits_as_an_alias(way: Journey) -> None:
     """A merge that names an unknown number is AA and kept as an alias: what comes late under it finds the baby."""
-    await told(way, message(record_number=NEW))
+    await told(way, message(record_number=NEW, same_mother=True))
     assert await way.tell(merge()) == "AA"
     await assigned(way)
     assert await aliases(way) == {OLD: NEW}
