@@ -58,7 +58,7 @@ _BABY_NAMES = re.compile(
 )
 _PLACEHOLDERS = re.compile("|".join((_BABY_NAMES.pattern, *_COURTESIES)))
 # A name of words alone is none of these without one of these words; a test holds the two together.
-_TELLING = frozenset(
+TELLING = frozenset(
     (
         *("ANAK", "AN", "NY", "NYONYA", "SDRI", "NN", "X", "TWIN", "KEMBAR", "BELUM", "TANPA", "NO"),
         *(
@@ -110,7 +110,7 @@ def is_called_baby(name: str) -> bool:
 
 
 def _is_one_of(pattern: re.Pattern[str], name: str) -> bool:
-    if name.isascii() and name.replace(" ", "").isalnum() and _TELLING.isdisjoint(name.upper().split()):
+    if name.isascii() and name.replace(" ", "").isalnum() and TELLING.isdisjoint(name.upper().split()):
         return False
     name = normalise_name(name)
     if not name.replace(" ", "").isalnum():

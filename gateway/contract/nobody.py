@@ -12,7 +12,7 @@ import unicodedata
 from importlib import resources
 from itertools import permutations
 
-from gateway.contract.naming import is_called_baby, is_placeholder, normalise_name
+from gateway.contract.naming import TELLING, is_called_baby, is_placeholder, normalise_name
 
 _WEAK, _EMPTY, _NOBODY = 1, 2, 3
 _KINDS = {"weak": _WEAK, "empty": _EMPTY, "nobody": _NOBODY}
@@ -127,12 +127,26 @@ _CALLING = _KIN | _WEAK_KIN | _BETWEEN | _ORDERS | _TITLES
 
 def is_nobody(name: str) -> bool:
     """Tell whether a grown person's name names nobody: a word for none, or a baby's call name."""
-    return names_nobody(name) or is_called_baby(name)
+    return not _is_usual(name) and (names_nobody(name) or is_called_baby(name))
 
 
 def is_no_name(name: str) -> bool:
     """Tell whether a child's name is none yet: whose baby it is, or a word for none."""
-    return is_placeholder(name) or names_nobody(name)
+    return not _is_usual(name) and (is_placeholder(name) or names_nobody(name))
+
+
+def _is_usual(name: str) -> bool:
+    """Tell, at the price of one look, that a name has words of letters only and none that tells of anything."""
+    joined = name.replace(" ", "")
+    return (
+        joined.isalpha()
+        and joined.isascii()
+        and joined.isupper()
+        and joined[:_PREFIX] not in _PREFIXES
+        and _ALL_TELLING.isdisjoint(name.split())
+        and joined not in _JOINED
+        and len(joined) > 1
+    )
 
 
 def names_nobody(name: str) -> bool:
@@ -153,6 +167,12 @@ def called_after(name: str, parent: str, *, mother: bool) -> str:
     ANAK SITI, SITI AMINAH II, ADIK BAYI AMINAH; PUTRI SITI AMINAH for a mother of that whole name. ANAK AGUNG is a
     title of Bali. Titles, marks and the order of words make no difference.
     """
+    if parent.isascii() and name.isascii() and parent.replace(" ", "").isalpha():
+        for word in parent.split():
+            if word in name:
+                break
+        else:
+            return ""  # so are most: no word of hers is in it
     child, hers = _words(name), _bare(_words(parent))
     if not hers or set(hers).isdisjoint(child):
         return ""
@@ -279,6 +299,7 @@ def _load() -> tuple[dict[str, int], dict[str, int], set[str]]:
 _LISTED, _RANKS, _JOINED = _load()
 _LONGEST_WORD = max(map(len, _LISTED))
 _TELLING = frozenset(word for word, rank in _RANKS.items() if rank > _WEAK)
+_ALL_TELLING = _TELLING | TELLING
 _PREFIXES = frozenset(word[:_PREFIX] for word, rank in _LISTED.items() if rank > _WEAK) | {
     letter * _PREFIX for letter in "".join(_ROWS)
 }
