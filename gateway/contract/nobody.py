@@ -167,7 +167,7 @@ def called_after(name: str, parent: str, *, mother: bool) -> str:
     ANAK SITI, SITI AMINAH II, ADIK BAYI AMINAH; PUTRI SITI AMINAH for a mother of that whole name. ANAK AGUNG is a
     title of Bali. Titles, marks and the order of words make no difference.
     """
-    if parent.isascii() and name.isascii() and parent.replace(" ", "").isalpha():
+    if parent.isupper() and parent.isascii() and name.isascii() and parent.replace(" ", "").isalpha():
         for word in parent.split():
             if word in name:
                 break
