@@ -98,10 +98,20 @@ async def _idle(chosen: argparse.Namespace) -> None:
     for _ in range(IDLE):
         with contextlib.suppress(OSError):
             held.append(await asyncio.open_connection(host, int(port), local_addr=("127.0.0.9", 0)))
-    await asyncio.sleep(1)  # let the others be closed
+    silent = await asyncio.gather(*(_is_silent(reader) for reader, _ in held))
     _ready()
-    _tell((sum(not reader.at_eof() for reader, _ in held), 0))
+    _tell((sum(silent), 0))
     await asyncio.Event().wait()
+
+
+async def _is_silent(reader: asyncio.StreamReader) -> bool:
+    """Tell whether a connection was let in: whoever is turned away is told so at once."""
+    try:
+        async with asyncio.timeout(1):
+            await reader.read(64)
+    except (TimeoutError, ConnectionError) as error:
+        return isinstance(error, TimeoutError)
+    return False
 
 
 async def _slow(chosen: argparse.Namespace) -> None:
