@@ -64,6 +64,7 @@ async def _request(chosen: argparse.Namespace, head: str, body: bytes = b"") -> 
 async def _gzip(chosen: argparse.Namespace) -> None:
     """Ten times a second: 1 MB that unpacks to 1 GB, without a token."""
     body = gzip.compress(bytes(1024 * _MIB), 9)[:_MIB]
+    _ready()
     head = f"POST /v1/hl7 HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}"
     for _ in itertools.count():
         _tell(await _request(chosen, head, body))
@@ -90,15 +91,27 @@ async def _post(chosen: argparse.Namespace, path: str, kind: str, bodies: Iterat
 
 
 async def _idle(chosen: argparse.Namespace) -> None:
-    """Open 3,000 sockets from one address, and again whatever is closed."""
+    """Open 3,000 sockets from one address and hold those that are let in."""
     allow_files(2 * IDLE)
     host, port = chosen.http.split(":")
     held = []
     for _ in range(IDLE):
         with contextlib.suppress(OSError):
             held.append(await asyncio.open_connection(host, int(port), local_addr=("127.0.0.9", 0)))
-    _tell((sum(not reader.at_eof() for reader, _ in held), 0))
+    silent = await asyncio.gather(*(_is_silent(reader) for reader, _ in held))
+    _ready()
+    _tell((sum(silent), 0))
     await asyncio.Event().wait()
+
+
+async def _is_silent(reader: asyncio.StreamReader) -> bool:
+    """Tell whether a connection was let in: whoever is turned away is told so at once."""
+    try:
+        async with asyncio.timeout(1):
+            await reader.read(64)
+    except (TimeoutError, ConnectionError) as error:
+        return isinstance(error, TimeoutError)
+    return False
 
 
 async def _slow(chosen: argparse.Namespace) -> None:
@@ -173,6 +186,11 @@ ATTACKS: dict[str, Callable[[argparse.Namespace], Awaitable[None]]] = {
     "4 MB by POST /v1/hl7": _over_http,
     "unreadable messages, 64 KB each": _garbage,
 }
+
+
+def _ready() -> None:
+    """Say that the attack begins: what was made for it before is not the gateway's."""
+    print("ready", flush=True)
 
 
 def _tell(got: tuple[int, int]) -> None:
@@ -279,6 +297,7 @@ def _row(name: str, found: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 _COUNTED = frozenset({"3,000 idle HTTP sockets of one address"})
+_PREPARED = _COUNTED | {"1 MB gzip without a token, 10 a second"}  # they say themselves when they are ready
 
 
 if __name__ == "__main__":
@@ -287,5 +306,6 @@ if __name__ == "__main__":
     for option in ("http", "mllp", "token", "birth"):
         parser.add_argument(f"--{option}", default="")
     chosen_here = parser.parse_args()
-    print("ready", flush=True)
+    if chosen_here.attack not in _PREPARED:
+        _ready()
     loop.run(ATTACKS[chosen_here.attack](chosen_here))  # type: ignore[arg-type]
