@@ -127,6 +127,7 @@ def open_registry(config: Config, *, clock: Callable[[], dt.datetime] = utc_now)
         check_password=password,
         check_ip=registry.check_ip,
         callback_jwks=registry.callback_jwks,
+        document_origins=registry.document_origins,
         timeout_s=registry.timeout_s,
         options=registry.options,
         clock=clock,

@@ -169,6 +169,11 @@ class Registry(Section):
     check_password_file: Path | None = Field(default=None, description="its password")
     check_ip: str = Field(default="", description="address that the agreement names as ours")
     callback_jwks: str = Field(default="", description="file or http(s) URL of the keys its callbacks are signed with")
+    document_origins: tuple[str, ...] = Field(
+        default=(),
+        description="where a certificate's file may lie beside the registry's own address: https://HOST[:PORT]; an "
+        "address elsewhere is not called (DOCUMENT_ADDRESS)",
+    )
     way: Literal["push", "lease"] = Field(
         default="push",
         description="births of `office` are submitted through the adapter, or wait until the office takes them",

@@ -191,6 +191,18 @@ class RegistryProtocolError(ProcotError):
     next = Next.HOLD
 
 
+class DocumentAddressError(RegistryProtocolError):
+    """A certificate's file lies at an address that is not the registry's and that nobody allowed: it is not fetched."""
+
+    code = "DOCUMENT_ADDRESS"
+
+
+class NonsenseError(RegistryProtocolError):
+    """Something rightly signed holds a value out of all bounds: a time, a number, an address. Nothing was changed."""
+
+    code = "SIGNED_NONSENSE"
+
+
 class SignatureError(ProcotError):
     """A signature is missing, malformed, by an unknown key, or does not fit the bytes."""
 

@@ -21,6 +21,7 @@ from gateway.errors import (
     BirthBusyError,
     DeliveryRefusedError,
     DeliveryUnavailableError,
+    DocumentAddressError,
     IllegalMoveError,
     KeyMissingError,
     Next,
@@ -65,6 +66,8 @@ _FAULTS: dict[type[ProcotError], Fault] = {
 ADVICE: dict[str, str] = {
     RegistryRefusedError.code: "read the registry's code; the hospital corrects the data, or the office decides",
     RegistryProtocolError.code: "the registry answered off its contract: call the office, then retry",
+    DocumentAddressError.code: "the registry names an address for the file that is not its own: call the office; if it "
+    "is right, add its origin to registry.document_origins and restart, then retry",
     RegistryUnavailableError.code: "the registry serves others: ask the office what is special here, then retry",
     RegistryQuotaError.code: "nothing: it goes on at midnight WIB; procot registry resume, if the quota was raised",
     RegistryLoginError.code: "correct registry.check_user, check_password_file or check_ip and restart, or "

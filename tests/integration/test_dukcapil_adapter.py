@@ -671,7 +671,10 @@ async def test_a_pause_that_a_wrong_clock_made_too_long_ends_with_it(tmp_path: P
 
 
 async def test_our_token_goes_to_the_registry_s_own_address_only(tmp_path: Path) -> None:
-    async with bench(tmp_path) as desk, bench(tmp_path / "other") as stranger:
+    async with (
+        bench(tmp_path / "other") as stranger,
+        bench(tmp_path, adapter={"document_origins": (stranger.url,)}) as desk,
+    ):
         outcome = await stranger.adapter.submit(stranger.submission())
         assert outcome.certificate is not None
         assert outcome.certificate.document_url.startswith(stranger.url)

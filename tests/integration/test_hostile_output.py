@@ -6,31 +6,30 @@ import json
 from typing import TYPE_CHECKING
 
 import click
-import pytest
 
 from gateway.cli.main import procot as entry
 from gateway.contract.lifecycle import State
-from gateway.contract.ports import RegistryStatus
 from gateway.store import tokens
 from tests.simulators.command import configuration, procot
 from tests.simulators.facilities import HOSPITAL
 from tests.simulators.journey import HEAVIER, journey, notice
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.simulators.journey import Journey
 
-# A title, a cleared screen, C1's own CSI, reversed text, a carriage return, rich's markup that closes nothing.
+# A title, a cleared screen, C1's own CSI, reversed text, a line of its own, rich's markup that closes nothing.
 HOSTILE = "\x1b]0;x\x07\x1b[2J\x9b31m\u202e12\u2066\u200f\r\n\x7f[/] [bold]"
-# Those that start servers, wait, write files or keys, or show nothing of the database; and decisions, which say an id.
-_ELSEWHERE = {
-    "demo", "up", "serve", "sandbox registry", "sandbox hospital", "migrate", "backup", "restore", "keys list",
-    "keys new", "keys rotate", "keys retire", "retention run", "facilities add", "facilities remove", "tokens new",
-    "tokens revoke", "births handover", "births erase", "births merge", "births split", "births amend",
-    "births withdraw", "births cancel", "births release", "births retry", "births restrict", "quarantine replay",
-    "quarantine discard", "registry resume", "reconcile close", "queue resume",
+# They start servers, make or remove what outlives them, or print an id and a state and nothing else.
+_SHOWS_NOBODY = {
+    "demo", "up", "serve", "sandbox registry", "sandbox hospital", "send", "migrate", "retention", "backup", "restore",
+    "facilities add", "facilities remove", "keys list", "keys new", "keys rotate", "keys retire", "tokens new",
+    "tokens revoke", "births cancel", "births handover", "births erase", "births amend", "births withdraw",
+    "births restrict", "quarantine replay", "quarantine discard", "queue discard", "reconcile run", "reconcile close",
+    "registry resume",
 }  # fmt: skip
 
 
@@ -42,20 +41,84 @@ def _leaves(group: click.Group, before: str = "") -> Iterator[str]:
             yield f"{before}{name}"
 
 
-async def _poison(way: Journey, birth_id: object) -> None:
-    """Write hostile text wherever a stranger's text may lie, as an older version may have kept it."""
+def _commanding(text: str) -> list[str]:
+    return sorted({hex(ord(c)) for c in text if not c.isprintable() and c != "\n"})
+
+
+async def _two_births_alike(way: Journey) -> tuple[uuid.UUID, uuid.UUID]:
+    """Reach a birth that was told twice, and another that resembles it, and a message that was not taken."""
+    first = await way.reach(State.SEALED)
+    await way.tell(notice(changes=HEAVIER).replace(b"A01", b"A08"))
+    await way.tell(notice(record_number="00450199", same_mother=True))
+    await way.work()
+    await way.tell(notice().replace(HOSPITAL.encode(), HOSTILE.encode().replace(b"\r\n", b"")))
+    return first.id, (await way.birth("00450199")).id
+
+
+async def _poison(way: Journey) -> None:
+    """Write hostile text wherever a stranger's text lies, as an older version may have kept it."""
     for sql in (
-        "UPDATE births SET medical_record = medical_record || $1 WHERE id = $2",
-        "UPDATE births SET reference = reference || $1 WHERE id = $2",
-        "UPDATE births SET office_note = $1 WHERE id = $2",
-        "UPDATE births SET findings = jsonb_build_array(jsonb_build_object('code', 'NAME' || $1, 'severity', 'E',"
-        " 'place', 'PID^1^5', 'parameters', jsonb_build_object('place', $1))) WHERE id = $2 AND false",
-        "UPDATE events SET reason = $1 WHERE birth_id = $2",
-        "UPDATE messages SET control_id = control_id || $1, peer = $1 WHERE birth_id = $2",
-        "UPDATE certificates SET number = number || $1 WHERE birth_id = $2",
-        "UPDATE revisions SET actor = $1 WHERE birth_id = $2",
-        "UPDATE tasks SET last_error = $1 WHERE birth_id = $2",
-        "INSERT INTO reconcile_cases (kind, birth_id, resolution) VALUES ('NO_TASK', $2, $1)",
+        "UPDATE births SET medical_record = medical_record || $1, reference = $1, facility = facility || $1",
+        "UPDATE events SET reason = $1, actor = $1, step = step || $1",
+        "UPDATE messages SET control_id = control_id || $1, peer = $1, application = $1, facility = facility || $1",
+        "UPDATE revisions SET actor = $1",
+        "UPDATE tasks SET last_error = $1, facility = $1",
+        "UPDATE quarantine SET peer = $1, reason = reason || $1",
+        "UPDATE likenesses SET decided_by = $1, reason = $1 WHERE decision IS NOT NULL",
+        "INSERT INTO reconcile_cases (kind, birth_id) SELECT $1, id FROM births",
+        "INSERT INTO incidents (cause, subject) VALUES ('CHECK_DOWN' || $1, $1)",
+        "INSERT INTO pauses (service, cause, until) VALUES ($1, 'REGISTRY_QUOTA', now() + interval '1 hour')",
     ):
-        if "AND false" not in sql:
-            await way.database.fetch(sql, HOSTILE, birth_id)
+        await way.database.fetch(sql, HOSTILE)
+
+
+def _walk(first: uuid.UUID, second: uuid.UUID, directory: Path) -> dict[str, tuple[object, ...]]:
+    """Return the words of each command that shows what strangers wrote."""
+    hostile = directory / f"a{HOSTILE.replace('/', '')}.hl7"
+    hostile.write_bytes(notice().replace(b"T0", HOSTILE.encode().replace(b"\r\n", b"") + b"T0", 1))
+    receipt = directory / "receipt.json"
+    receipt.write_text(json.dumps({"format": HOSTILE, "entry": HOSTILE}))
+    reason = ("--reason", HOSTILE)
+    return {
+        "validate": ("validate", hostile),
+        "births list": ("births", "list"), "births show": ("births", "show", first),
+        "births history": ("births", "history", first), "births hold": ("births", "hold", first, *reason),
+        "births release": ("births", "release", first, *reason), "births retry": ("births", "retry", first, *reason),
+        "births find": ("births", "find", "--by", "mrn"), "births diff": ("births", "diff", first, "--all"),
+        "births complete": ("births", "complete", first), "births pairs": ("births", "pairs", first),
+        "births merge": ("births", "merge", first, second, *reason),
+        "births split": ("births", "split", first, second, *reason),
+        "queue list": ("queue", "list"), "queue show": ("queue", "show", first),
+        "queue incidents": ("queue", "incidents"),
+        "queue forecast": ("queue", "forecast"), "queue retry": ("queue", "retry", "--all", *reason),
+        "queue hold": ("queue", "hold", first, *reason), "queue release": ("queue", "release", first, *reason),
+        "quarantine list": ("quarantine", "list"), "quarantine show": ("quarantine", "show", 1),
+        "reconcile cases": ("reconcile", "cases"), "registry status": ("registry", "status"),
+        "check-config": ("check-config",), "facilities list": ("facilities", "list"),
+        "facilities check": ("facilities", "check"), "evidence verify": ("evidence", "verify", receipt),
+        "evidence export": ("evidence", "export", "-"), "evidence check": ("evidence", "check"),
+        "tokens list": ("tokens", "list"),
+    }  # fmt: skip
+
+
+async def test_no_command_brings_a_strangers_control_characters_to_a_terminal(database: str, tmp_path: Path) -> None:
+    config = configuration(tmp_path, database, facility=HOSPITAL, more=f"name = {json.dumps(HOSTILE)}")
+    async with journey(database, tmp_path) as way:
+        first, second = await _two_births_alike(way)
+        await tokens.new(way.database, label=HOSTILE, role="officer", office="3510")
+        await _poison(way)
+        walk = _walk(first, second, tmp_path)
+        for name, words in walk.items():
+            for more in ((), ("--json",)):
+                where = (config,) if name == "check-config" else ("--config", config)
+                done = await procot(*words, *where, *more, typed=f"00450121{HOSTILE.splitlines()[0]}\n")
+                assert not _commanding(done.out), (name, more)
+                assert not _commanding(done.err), (name, more)
+                if more and name in ("births list", "births history", "quarantine list", "tokens list"):
+                    assert HOSTILE in "".join(map(str, (v for line in done.lines for v in line.values()))), name
+
+
+def test_every_command_that_shows_what_strangers_wrote_is_walked(tmp_path: Path) -> None:
+    import uuid  # noqa: PLC0415
+
+    assert set(_walk(uuid.uuid4(), uuid.uuid4(), tmp_path)) | _SHOWS_NOBODY == set(_leaves(entry))
