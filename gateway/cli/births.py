@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import sys
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -274,11 +274,12 @@ async def _operate(
 
 
 def who() -> str:
-    """Return who sits at the terminal, for history."""
+    """Return who sits at the terminal, for history: whose process this is, whatever $LOGNAME or $USER say."""
+    uid = os.getuid()
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 _operation(

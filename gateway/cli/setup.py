@@ -10,6 +10,7 @@ import click
 from gateway import plugins
 from gateway.app import open_registry, unreachable
 from gateway.cli import loop
+from gateway.cli.doors import shut
 from gateway.cli.output import console
 from gateway.config import Config, load
 from gateway.errors import ConfigError, DatabaseStartError, StoreUnavailableError
@@ -94,6 +95,7 @@ def check_config(file: Path) -> None:
 def checked(config: Config) -> list[str]:
     """Try what only shows at start. Raises ConfigError; returns what is allowed but surprising."""
     notes = []
+    shut(config)
     loop.run(open_registry(config).close())
     for facility in config.facility:
         _adapter(plugins.HOSPITALS, facility.adapter, key=f"facility {facility.code}: adapter")
@@ -101,6 +103,11 @@ def checked(config: Config) -> list[str]:
             notes.append(f"facility {facility.code!r} has no deliver_to: it fetches certificates over HTTP")
     if config.mllp.tls_listen:
         server_context(config.tls)
+        notes += [
+            f"facility {facility.code!r} has neither certificates nor peers: on mllp.tls_listen it is refused"
+            for facility in config.facility
+            if not facility.bound
+        ]
     if not config.facility:
         notes.append("there is no [[facility]]: every message will be answered AR (unknown facility)")
     if config.registry.url and not config.registry.check_user:

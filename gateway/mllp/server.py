@@ -41,6 +41,7 @@ except ImportError:  # not on Windows, which has no such limit
 
 from gateway.errors import ConfigError
 from gateway.mllp.commit import ACK, COMMITS, NAK, NotKept
+from gateway.mllp.door import Door, open_door
 from gateway.mllp.framing import BlockTooLargeError, Deframer, frame
 from gateway.mllp.tls import certificate_names
 
@@ -73,6 +74,7 @@ class Peer:
     port: int
     certificate_names: frozenset[str]
     connection_id: int
+    tls: bool = False
 
 
 class Observer(Protocol):
@@ -128,7 +130,7 @@ class MllpServer:
         self.handler = handler
         self.limits = limits
         self.observer = observer
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[asyncio.Server | Door] = []
         self._connections: set[_Connection] = set()
         self._per_host: Counter[str] = Counter()
         self._ids = itertools.count(1)
@@ -160,16 +162,19 @@ class MllpServer:
         files = allow_files(self.limits.connections + _OTHER_FILES)
         if files < self.limits.connections + _OTHER_FILES:
             _log.warning("mllp.few_files", connections=self.limits.connections, reason=f"{files} files may be open")
+
+        def accepted() -> asyncio.Protocol:
+            return _Connection(self, loop, commits=release == 2)  # noqa: PLR2004 - the release's name
+
+        listener: asyncio.Server | Door
         try:
-            listener = await loop.create_server(
-                lambda: _Connection(self, loop, commits=release == 2),  # noqa: PLR2004 - the release's name
-                host,
-                port,
-                ssl=ssl,
-                ssl_handshake_timeout=self.limits.read_s if ssl else None,
-                reuse_port=reuse_port,
-                backlog=_BACKLOG,
-            )
+            if ssl is None:
+                listener = await loop.create_server(accepted, host, port, reuse_port=reuse_port, backlog=_BACKLOG)
+            else:
+                listener = open_door(
+                    host, port, accepted=accepted, context=ssl, reuse_port=reuse_port, backlog=_BACKLOG
+                )
+                listener.start(patience_s=self.limits.read_s)
         except OSError as error:
             raise ConfigError(f"MLLP {host}:{port}: cannot listen there ({error.strerror or error})") from error
         self._listeners.append(listener)
@@ -327,8 +332,9 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._last_activity = self._loop.time()
         name = transport.get_extra_info("peername") or ("", 0)
-        names = certificate_names(transport.get_extra_info("ssl_object"))
-        self._peer = Peer(str(name[0]), int(name[1]), names, self._server.next_id())
+        secured = transport.get_extra_info("ssl_object")
+        names = certificate_names(secured)
+        self._peer = Peer(str(name[0]), int(name[1]), names, self._server.next_id(), tls=secured is not None)
         self._observer.connection_opened()
         if refusal := self._server.admit(self, self._peer.host):
             self._tell("mllp.refused", reason=refusal)

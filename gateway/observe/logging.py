@@ -79,6 +79,7 @@ FIELDS = frozenset(
         "task_id",
         "text",
         "tls",
+        "token_id",
         "until",
         "url",
         "where",

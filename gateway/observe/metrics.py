@@ -71,6 +71,10 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self.overdue = Gauge("procot_births_overdue", "Births whose wait has timed out", ["owner"], registry=registry)
+        self.token_expires = Gauge(
+            "procot_token_expires_seconds", "Time left of API tokens that end within 30 days", ["token", "role"],
+            registry=registry,
+        )  # fmt: skip
         self.incidents = Gauge("procot_incidents_open", "Causes that stop work now", ["cause"], registry=registry)
         self.paused = Gauge(
             "procot_registry_paused", "Services of the registry that refuse us, by cause", ["cause"], registry=registry

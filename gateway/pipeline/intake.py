@@ -215,7 +215,7 @@ class Intake:
         return _log.bind()
 
     def take(
-        self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] = frozenset(), transport: str = "mllp",
+        self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] | None = None, transport: str = "mllp",
         charset: str = "",
     ) -> asyncio.Future[Sequence[bytes]]:  # fmt: skip
         """Return a future of the answers to one message. Submissions keep the order of the calls.
@@ -234,7 +234,7 @@ class Intake:
         kept.add_done_callback(lambda done: self._resolve(incoming, done, out, transport))
         return out
 
-    def _judged(self, raw: bytes, peer: str, certificate_names: AbstractSet[str], charset: str) -> _Incoming:
+    def _judged(self, raw: bytes, peer: str, certificate_names: AbstractSet[str] | None, charset: str) -> _Incoming:
         try:
             verdict = self._judge.evaluate(raw, peer=peer, certificate_names=certificate_names, charset=charset)
         except Exception:  # noqa: BLE001 - one poisoned message must not hurt the others, nor go unanswered

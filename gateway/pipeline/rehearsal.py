@@ -115,7 +115,7 @@ class Rehearsal:
     answerer: Answerer
 
     def report(
-        self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] = frozenset(), charset: str = ""
+        self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] | None = None, charset: str = ""
     ) -> Report:
         """Return what would happen to a message that comes from there."""
         try:
@@ -137,7 +137,7 @@ class Rehearsal:
         verdict = Verdict(codec=decoded.codec, header=header, findings=[Finding(code, Location("MSH", 1, 4))])
         return Report(verdict, Effect.NONE, verdict.findings, self.refusal(verdict))
 
-    def receipt(self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str], charset: str) -> bytes:
+    def receipt(self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] | None, charset: str) -> bytes:
         """Return CA, or CR with the reason, for a sender that wants no answer on a transport that must give one."""
         verdict = self.report(raw, peer=peer, certificate_names=certificate_names, charset=charset).verdict
         header = verdict.header

@@ -106,7 +106,7 @@ class Judge:
         self._segment_limit = segment_limit
 
     def evaluate(
-        self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] = frozenset(), charset: str = ""
+        self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] | None = None, charset: str = ""
     ) -> Verdict:
         """Return the verdict on the bytes of one message. `charset` is what the transport says of them, if it does."""
         decoded = decode_told(raw, charset) if charset else decode(raw)

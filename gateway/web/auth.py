@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from gateway.store.database import Database
-    from gateway.store.tokens import Identity
+    from gateway.store.tokens import Held, Identity
 
 IDENTITY: web.AppKey[Identity] = web.AppKey("identity")
 DATABASE: web.AppKey[Database] = web.AppKey("database")
@@ -32,14 +32,22 @@ def authenticated(
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             return _unauthorized("send the token as `Authorization: Bearer …`")
-        identity = await tokens.identify(request.app[DATABASE], token.strip())
-        if identity is None:
-            return _unauthorized("the token is unknown, expired or revoked; ask the operator for a new one")
-        response = await handler(request, identity)
+        held = await tokens.held(request.app[DATABASE], token.strip())
+        if held is None or not held.good:
+            return _unauthorized(_why(held))
+        response = await handler(request, held.identity)
         response.headers.setdefault("Cache-Control", "no-store")  # a child's number is in most of them
         return response
 
     return checked
+
+
+def _why(held: Held | None) -> str:
+    """Return why a token does not count. Whoever holds one that ended knows that it was one."""
+    if held is None:
+        return "the token is unknown; ask the operator for one"
+    what = "was revoked" if held.revoked else "has expired"
+    return f"the token {what}; ask the operator for a new one (procot tokens new)"
 
 
 def sees(identity: Identity, birth: Mapping[str, Any]) -> bool:

@@ -67,7 +67,7 @@ async def _poison(way: Journey) -> None:
         "UPDATE likenesses SET decided_by = $1, reason = $1 WHERE decision IS NOT NULL",
         "INSERT INTO reconcile_cases (kind, birth_id) SELECT $1, id FROM births",
         "INSERT INTO incidents (cause, subject) VALUES ('CHECK_DOWN' || $1, $1)",
-        "INSERT INTO pauses (service, cause, until) VALUES ($1, 'REGISTRY_QUOTA', now() + interval '1 hour')",
+        "INSERT INTO registry_pauses (service, cause, identity, since) VALUES ($1, 'REGISTRY_QUOTA', '', now())",
     ):
         await way.database.fetch(sql, HOSTILE)
 
@@ -111,7 +111,7 @@ async def test_no_command_brings_a_strangers_control_characters_to_a_terminal(da
         for name, words in walk.items():
             for more in ((), ("--json",)):
                 where = (config,) if name == "check-config" else ("--config", config)
-                done = await procot(*words, *where, *more, typed=f"00450121{HOSTILE.splitlines()[0]}\n")
+                done = await procot(*words, *where, *more, typed="00450121\n" * (name == "births find"))
                 assert not _commanding(done.out), (name, more)
                 assert not _commanding(done.err), (name, more)
                 if more and name in ("births list", "births history", "quarantine list", "tokens list"):
