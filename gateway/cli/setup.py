@@ -95,7 +95,6 @@ def check_config(file: Path) -> None:
 def checked(config: Config) -> list[str]:
     """Try what only shows at start. Raises ConfigError; returns what is allowed but surprising."""
     notes = []
-    shut(config)
     loop.run(open_registry(config).close())
     for facility in config.facility:
         _adapter(plugins.HOSPITALS, facility.adapter, key=f"facility {facility.code}: adapter")
@@ -108,6 +107,7 @@ def checked(config: Config) -> list[str]:
             for facility in config.facility
             if not facility.bound
         ]
+    shut(config)
     if not config.facility:
         notes.append("there is no [[facility]]: every message will be answered AR (unknown facility)")
     if config.registry.url and not config.registry.check_user:

@@ -47,7 +47,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"CERTIFICATE_VERIFY_FAILED: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return error.reason or type(error).__name__
+        return getattr(error, "reason", "") or type(error).__name__
     if isinstance(error, TimeoutError) or "is taking longer" in str(error):
         return "the handshake did not end within limits.read_s"
     if isinstance(error, ConnectionError):
