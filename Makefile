@@ -56,6 +56,10 @@ chaos-mutants: .venv/.dev ## the harness itself: it must notice each protection 
 chaos-record: .venv/.dev ## docs/reliability.md's tables, from the runs in tests/chaos/recorded (chaos ARGS="--json FILE")
 	@$(PY) -m tests.chaos.record $(ARGS)
 
+.PHONY: attack
+attack: .venv/.dev ## each attack on a gateway of its own, and how it was refused; ARGS="-k D1" takes some
+	@$(PY) -m tests.attack.run $(ARGS)
+
 .PHONY: compiled test-compiled
 compiled: .venv-compiled/.ready ## the gateway with a message's path compiled (needs a C compiler): .venv-compiled/bin/procot
 
