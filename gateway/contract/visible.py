@@ -15,6 +15,9 @@ _C0, _DELETE, _PICTURES = 0x20, 0x7F, 0x2400  # U+2400 and on are the pictures o
 # C0 and DEL, C1, bidirectional marks, embeddings, overrides and isolates (Unicode UAX #9), line separators.
 _COMMANDS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
+# The same for texts of JSON bodies, as schemas/openapi.json tells it: nothing of the above.
+VISIBLE = r"^[^\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
+
 
 def commands(text: str) -> bool:
     """Tell whether a text holds a character that commands a terminal or turns the order in which it is read."""

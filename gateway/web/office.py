@@ -18,6 +18,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gateway.contract.pointer import pointer
+from gateway.contract.visible import VISIBLE
 from gateway.errors import LeaseLostError, RegistryProtocolError
 from gateway.pipeline import officer
 from gateway.pipeline.officer import Decision, Issue, IssueRefusedError, OutcomeOutOfPlaceError, Reason, Word
@@ -46,8 +47,8 @@ class _Part(BaseModel):
 class LeaseRequest(_Part):
     """What to take. A dead consumer's records come back after `seconds`."""
 
-    count: int = Field(default=10, ge=1, le=50)
-    seconds: int = Field(default=900, ge=30, le=86_400)
+    count: int = Field(default=10, ge=1, le=50, strict=True)
+    seconds: int = Field(default=900, ge=30, le=86_400, strict=True)
     records: tuple[uuid.UUID, ...] = Field(default=(), max_length=50)
 
 
@@ -70,7 +71,7 @@ class OutcomeRequest(_Part):
     lease: uuid.UUID
     outcome: Decision
     reason: Reason | None = None
-    note: str = Field(default="", max_length=300)
+    note: str = Field(default="", max_length=300, pattern=VISIBLE)
     reference: str = Field(default="", max_length=40, pattern=r"^[A-Za-z0-9._/-]*$")
     certificate: IssuedCertificate | None = None
 
@@ -82,8 +83,6 @@ class OutcomeRequest(_Part):
             raise ValueError("`reason` goes with outcomes ask, refuse and revoke, and only with them")
         if self.certificate and self.certificate.issued_at.tzinfo is None:
             raise ValueError("`issued_at` has no UTC offset")
-        if not self.note.isprintable():
-            raise ValueError("`note` holds characters that cannot be printed")
         return self
 
 
@@ -114,7 +113,7 @@ def _for_officers(
 
 
 async def _lease(request: web.Request, identity: Identity) -> web.StreamResponse:
-    if refusal := no_json(request):
+    if request.can_read_body and (refusal := no_json(request)):
         return refusal
     context = request.app[CONTEXT]
     try:
