@@ -48,7 +48,12 @@ def _known(text: str) -> str:
 class Search(BaseModel):
     """What to look for. At least one key beside `facility`, `state`, `office` and `since`, which narrow it down."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        json_schema_extra={"anyOf": [{"required": [k], "properties": {k: {"type": "string"}}} for k in _KEYS]},
+    )
 
     mother_nik: _Text | None = Field(default=None, repr=False)
     mother_name: _Text | None = Field(default=None, repr=False)
