@@ -4,6 +4,7 @@ PYTHON   ?= python3
 PY       := .venv/bin/python
 PIP      := $(PY) -m pip --disable-pip-version-check --quiet --quiet --no-input install --require-hashes
 DURATION ?= 60
+SEED     ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test check format schemas bench image-steps clean
@@ -17,8 +18,12 @@ demo: .venv/.runtime ## three births, two of them twins, to their certificate nu
 up: .venv/.runtime ## everything on this machine until Ctrl-C
 	@$(PY) -m gateway.cli up
 
-test: .venv/.dev ## every test, a process a core; ARGS="-n 0 -x" takes one after another
-	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+test: .venv/.dev ## every test, a process a core, in a random order that SEED=... repeats; ARGS="-n 0 -x" takes one after another
+	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(if $(SEED),--randomly-seed=$(SEED)) $(ARGS)
+
+.PHONY: test-reversed
+test-reversed: .venv/.dev ## every test in one process, the last file first: nothing may need what ran before it
+	@$(PY) -m pytest -n 0 --randomly-dont-reorganize --randomly-seed=$(or $(SEED),1) --files-reversed $(ARGS)
 
 check: .venv/.dev ## format, lint, types, import rules, dependencies, generated files
 	@$(PY) -m ruff format --check .

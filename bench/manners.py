@@ -31,9 +31,9 @@ from rich.table import Table
 from servers import ROOT, Running, Workshop, workshop
 
 from gateway.cli import loop
+from gateway.files import allow_files
 from gateway.mllp.client import MllpClient, acknowledgement
 from gateway.mllp.framing import frame
-from gateway.mllp.server import allow_files
 from gateway.observe.logging import configure
 
 if TYPE_CHECKING:

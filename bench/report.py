@@ -229,6 +229,32 @@ def _large(result: dict[str, Any]) -> str:
     return _table(heads, cells)
 
 
+def _poison(result: dict[str, Any]) -> str:
+    heads = ["one bad birth at", "others", "p50 ms", "p99 ms", "p99 more than with none, ms"]
+    cells = [
+        [r["step"], r["births"], _number(r["p50_ms"]), _number(r["p99_ms"]), r["added_ms"]] for r in result["poison"]
+    ]
+    return _table(heads, cells)
+
+
+def _attacks(result: dict[str, Any]) -> str:
+    heads = ["attack", "tries", "it got", "its answer, KB", "others' p99 ms: before", "beside", "max", "gateway + MB"]
+    cells = [
+        [
+            r["attack"],
+            f"{r['tries']:,}",
+            f"{r['let_in']} let in" if r["let_in"] is not None else " ".join(map(str, r["statuses"])) or "answers",
+            _number(r["answer_bytes"] / 1024),
+            _number(r["before_p99_ms"]),
+            _number(r["p99_ms"]),
+            _number(r["max_ms"]),
+            _number(r["memory_mb"]),
+        ]
+        for r in result["attacks"]
+    ]
+    return _table(heads, cells)
+
+
 def _soak(result: dict[str, Any]) -> str:
     found = result["soak"]
     rows = [
@@ -325,6 +351,12 @@ def _other_goals(result: dict[str, Any]) -> list[list[Any]]:
     if found := result.get("large"):
         worst = max(found, key=lambda r: float(r["times"]))
         goals.append(_goal(f"5 MiB message, {worst['message']}, × its size", _AT_MOST, 5, worst["times"]))
+    if found := result.get("poison"):
+        worst = max(r["added_ms"] for r in found)
+        goals.append(_goal("one bad birth of 1,000, any step: others' p99, ms more", _AT_MOST, 1000, worst))
+    goals += [
+        _goal(f"others' p99 beside {r['attack']}, ms", _AT_MOST, 100, r["p99_ms"]) for r in result.get("attacks", [])
+    ]
     if found := result.get("soak"):
         gateways = [p for p in found["processes"] if p["process"].startswith("gateway")]
         goals.append(_goal("memory at full load, MB a process", _AT_MOST, 200, max(p["max_mb"] for p in gateways)))
@@ -348,6 +380,8 @@ PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "steps": _steps,
     "flood": _flood,
     "large": _large,
+    "poison": _poison,
+    "attacks": _attacks,
     "soak": _soak,
     "stored": _stored,
 }

@@ -25,11 +25,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attacks
 import backlog
 import intake
 import journey
 import large
 import manners
+import poison
 import report
 import soak
 import start
@@ -45,8 +47,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 RESULTS = ROOT / "bench" / "results"
-USUAL = ("journey", "throughput", "backlog", "start", "steps", "intake", "flood", "large")
-PARTS = (*USUAL, "soak", "stored")
+USUAL = ("journey", "throughput", "backlog", "start", "steps", "intake", "flood", "large", "attacks")
+PARTS = (*USUAL, "poison", "soak", "stored")
 ALL_SOAK_S = 600.0
 ALL_STORED = "1000000,5000000,10000000"
 
@@ -88,6 +90,8 @@ async def _measure(shop: Workshop, part: str, chosen: argparse.Namespace) -> Any
         ),
         "flood": lambda: manners.measure(shop, manners.options(["--rounds", str(rounds), "--seconds", str(seconds)])),
         "large": lambda: large.measure(shop, rounds=rounds),
+        "poison": lambda: poison.measure(shop, births=100 if chosen.quick else 1000),
+        "attacks": lambda: attacks.measure(shop, rounds=rounds, seconds=seconds),
         "soak": lambda: soak.measure(shop, seconds=chosen.soak, count=2),
         "stored": lambda: stored.measure(shop, sizes=_numbers(chosen.stored), rounds=rounds, seconds=seconds),
     }

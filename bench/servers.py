@@ -43,6 +43,7 @@ class Running:
     address: str
     pids: list[int] = field(default_factory=list)
     stores: bool = False  # whether PostgreSQL's CPU time is spent for it
+    http: str = ""  # HOST:PORT of the first gateway's HTTP
 
     def memory_mb(self) -> float:
         """Return the largest resident memory among the processes, in MiB."""
@@ -104,6 +105,7 @@ class Workshop:
                 command = [*program, "serve", "--config", str(config), "--ready-file", str(ready)]
                 running.pids.append(await stack.enter_async_context(self.spawn(command, name=f"gateway{number}")))
                 await until(ready.exists, f"gateway {number} (see {self.directory}/gateway{number}.log)")
+                running.http = running.http or json.loads(ready.read_text())["http"].removeprefix("http://")
             yield running
 
     @asynccontextmanager
@@ -148,6 +150,9 @@ class Workshop:
             reuse_port = true
             [http]
             listen = "127.0.0.1:0"
+            [limits]  # what can be done, not what one peer may do
+            messages_per_s_per_peer = 0
+            messages_per_s_per_facility = 0
             [observe]
             log_file = "{self.directory}/procot.log"
             [registry]

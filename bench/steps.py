@@ -39,13 +39,14 @@ from gateway.store.inbox import Inbox, Kept, Quarantined, Row
 from gateway.store.migrate import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from servers import Workshop
 
     from gateway.contract.ports import Draft
     from gateway.hl7.message import Message
-    from gateway.store.inbox import Baby, Submission
+    from gateway.store.inbox import Submission
+    from gateway.store.known import Baby, Known
 
 TOGETHER = 64
 WARM_UP = 10
@@ -120,8 +121,12 @@ class Built:
     peer: str
     size: int
     asks_about: Baby | None = None
+    opens: bool = True
+    compares: bool = True
+    others: tuple[Baby, ...] = ()
+    draft: Draft | None = None
 
-    def row(self, known_state: str | None) -> Row | Quarantined:  # noqa: ARG002 - as every submission
+    def row(self, known: Mapping[Baby, Known]) -> Row | Quarantined:  # noqa: ARG002 - as every submission
         """Return the row."""
         return self.built
 

@@ -37,6 +37,7 @@ from gateway.pipeline.context import SERVICE_FAILURES, Context
 from gateway.pipeline.endings import Endings
 from gateway.pipeline.frames import Frames
 from gateway.pipeline.guarded import Guarded
+from gateway.pipeline.helper import Helper
 from gateway.pipeline.incident import Incidents
 from gateway.pipeline.intake import Intake
 from gateway.pipeline.large import LargeLane
@@ -44,6 +45,7 @@ from gateway.pipeline.office_only import OfficeOnly
 from gateway.pipeline.rehearsal import Rehearsal
 from gateway.pipeline.verdict import Judge
 from gateway.pipeline.worker import Workers
+from gateway.rates import Buckets
 from gateway.store import cluster as private
 from gateway.store import messages, overdue, queue
 from gateway.store.database import UNAVAILABLE, Database, connect
@@ -214,7 +216,7 @@ class Gateway:
         if settings.dsn is not None:
             dsn = settings.dsn.get_secret_value()
         else:
-            server = EmbeddedPostgres(settings.directory / "postgres")
+            server = EmbeddedPostgres(settings.directory / "postgres", within=settings.directory)
             dsn = await server.start()
             stack.push_async_callback(server.stop)
             self._background(stack, self._keep_alive(server), "postgres")
@@ -247,8 +249,9 @@ class Gateway:
         config = self.config
         registry = open_registry(config, clock=self.clock)
         stack.push_async_callback(registry.close)
-        listeners = ClientPool()
+        listeners, helper = ClientPool(), Helper()
         stack.push_async_callback(listeners.aclose)
+        stack.push_async_callback(helper.close)
         services, incidents = Breaker(threshold=SERVICE_FAILURES), Incidents()
         return Context(
             config=config,
@@ -262,6 +265,7 @@ class Gateway:
             listeners=listeners,
             metrics=self.metrics,
             clock=self.clock,
+            helper=helper,
             rng=random.Random(),  # noqa: S311 - jitter, no secret
             public_url=lambda: config.gateway.public_url.rstrip("/") or self._http,
         )
@@ -272,11 +276,16 @@ class Gateway:
         self._background(stack, inbox.run(), "inbox")
         beside = Inbox(dsn, observer=self.metrics, limits=config.limits, timeout_s=config.database.timeout_s)
         self._background(stack, beside.run(), "inbox of large messages")
-        large = LargeLane(beside, waiting_bytes=config.limits.inbox_bytes)
+        large = LargeLane(beside, self.context.helper, waiting_bytes=config.limits.inbox_bytes)
         stack.push_async_callback(large.close)
         prepare(load_policy(), _COMMON_VERSIONS)  # the first birth should not wait for hl7apy's tables
         return Intake(
-            judge=rehearsal.judge, answerer=rehearsal.answerer, inbox=inbox, metrics=self.metrics, large=large
+            judge=rehearsal.judge,
+            answerer=rehearsal.answerer,
+            inbox=inbox,
+            metrics=self.metrics,
+            large=large,
+            pace=Buckets(config.limits.messages_per_s_per_facility, burst_s=config.limits.burst_s),
         )
 
     def _workers(self, database: Database, stack: AsyncExitStack) -> Workers:

@@ -149,9 +149,33 @@ class Limits(Section):
     messages_per_block: int = Field(default=1000, ge=1, description="batch segments count too; more: AR for the block")
     connections: int = Field(default=2500, ge=1, description="MLLP connections at the same time")
     connections_per_peer: int = Field(default=1000, ge=1, description="the same, from one address")
+    http_connections: int = Field(
+        default=1024,
+        ge=1,
+        description="HTTP connections at the same time; fewer where files are short",
+    )
+    http_connections_per_peer: int = Field(default=256, ge=1, description="the same, from one address")
     idle_s: Seconds = Field(default=600, description="a connection without any byte is closed")
-    read_s: Seconds = Field(default=30, description="a frame begun must end within this time")
+    read_s: Seconds = Field(
+        default=30, description="a frame begun, a request's headers, a body: each ends in this time"
+    )
     write_s: Seconds = Field(default=30, description="an answer must be taken within this time")
+    burst_s: Seconds = Field(default=10, description="so many seconds' worth of each rate below may come at once")
+    messages_per_s_per_peer: float = Field(
+        default=2000, ge=0, description="HL7 messages from one address; more is read later; 0: no limit"
+    )
+    messages_per_s_per_facility: float = Field(
+        default=2000,
+        ge=0,
+        description="HL7 messages of one facility; more: AR/CR; 0: no limit",
+    )
+    requests_per_s_per_peer: float = Field(
+        default=500, ge=0, description="HTTP requests from one address; more: 429; 0: no limit"
+    )
+    requests_per_s_per_token: float = Field(default=500, ge=0, description="the same, with one token")
+    unauthorized_per_s_per_peer: float = Field(
+        default=10, ge=0, description="requests without a good token from one address; more: 429, and none is looked up"
+    )
     in_flight_per_connection: int = Field(default=32, ge=1, description="frames read ahead before reading pauses")
     inbox_batch: int = Field(default=256, ge=1, le=4096, description="messages in one commit")
     inbox_waiting: int = Field(default=2048, ge=1, description="messages waiting for commit before AR/CR")
@@ -164,6 +188,8 @@ class Limits(Section):
     streams: int = Field(default=64, ge=0, description="readers of GET /v1/births/stream at the same time")
     document_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, description="one scanned document or certificate")
     quarantine_rows: int = Field(default=100_000, ge=0, description="unreadable messages kept for a person to look at")
+    quarantine_bytes: int = Field(default=2 * 1024**3, ge=0, description="their bytes; more: answered, not kept")
+    quarantine_bytes_per_peer: int = Field(default=256 * 1024**2, ge=0, description="the same, from one address")
 
 
 class Registry(Section):

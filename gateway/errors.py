@@ -58,6 +58,12 @@ class StoreUnavailableError(ProcotError):
     next = Next.RETRY
 
 
+class RateLimitedError(StoreUnavailableError):
+    """A facility sends more messages a second than are taken from one (limits.messages_per_s_per_facility)."""
+
+    code = "RATE_LIMITED"
+
+
 class OverloadedError(StoreUnavailableError):
     """More messages wait to be kept than a cap allows; nothing was kept."""
 
@@ -117,6 +123,13 @@ class DeliveryUnavailableError(ProcotError):
     next = Next.RETRY
 
 
+class DeliveryUnansweredError(DeliveryUnavailableError):
+    """The listener took the connection and gave this one letter no usable answer in time: it waits by itself.
+
+    What cannot be connected to is away for every letter; what does not answer may be unable to read this one.
+    """
+
+
 class DeliveryRefusedError(ProcotError):
     """The hospital's listener answered AE, AR, CE or CR; the same bytes are not sent again."""
 
@@ -136,6 +149,18 @@ class RegistryUnavailableError(ProcotError):
     def __init__(self, text: str, *, after: float | None = None) -> None:
         super().__init__(text)
         self.after = after
+
+
+class RegistryDocumentError(RegistryUnavailableError):
+    """This one certificate's file cannot be had (401, 403, 404, 410): that says nothing about any other."""
+
+    code = "DOCUMENT_UNAVAILABLE"
+
+
+class DocumentAddressError(RegistryDocumentError):
+    """This one file lies at an address that is not the registry's and that nobody allowed: nothing was called."""
+
+    code = "DOCUMENT_ADDRESS"
 
 
 class RegistryQuotaError(RegistryUnavailableError):
@@ -191,16 +216,23 @@ class RegistryProtocolError(ProcotError):
     next = Next.HOLD
 
 
-class DocumentAddressError(RegistryProtocolError):
-    """A certificate's file lies at an address that is not the registry's and that nobody allowed: it is not fetched."""
-
-    code = "DOCUMENT_ADDRESS"
-
-
 class NonsenseError(RegistryProtocolError):
     """Something rightly signed holds a value out of all bounds: a time, a number, an address. Nothing was changed."""
 
     code = "SIGNED_NONSENSE"
+
+
+class JournalRewrittenError(ProcotError):
+    """The database's journal does not go on from the head that its signer keeps: nothing is signed on it."""
+
+    code = "JOURNAL_REWRITTEN"
+
+
+class HeadNotKeptError(ProcotError):
+    """The head of the journal cannot be kept beside the keys, or read there: nothing is signed meanwhile."""
+
+    code = "JOURNAL_HEAD_NOT_KEPT"
+    next = Next.RETRY
 
 
 class SignatureError(ProcotError):

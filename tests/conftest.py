@@ -18,6 +18,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 
 from gateway.errors import DataDirectoryHeldError
 from gateway.store.cluster import DirectoryLock
@@ -26,6 +27,12 @@ from gateway.store.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+pytest_plugins = ["tests.leaks.plugin", "tests.leaks.order"]
+
+# A busy machine makes examples slowly; that says nothing of what is tested with them.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 TEMPLATE = "procot_template"
 MEMORY = Path("/dev/shm")

@@ -10,9 +10,12 @@
 | 409 TERLAMBAT, SUDAH_TERBIT, SUDAH_BERAKHIR, or 400, 422, to an amendment | TooLate: the case stands | – |
 | 401, 403 | Unavailable after a long pause, see `ACCESS_PAUSE_S`; for a wrong clock after a short one | the same |
 | 404, 405 | Unavailable after that pause: a wrong address | the same; 404 with the registry's own code: no such case |
+| 401, 403, 404, 410 for a certificate's file | – | Document: this one file, and nothing else |
 
-401 and 403 are not the hospital's fault and not for ever, so births wait; they are answered without a request until
-the pause is over, because repeated failures lock accounts (domain F 94). Bodies are never logged, nor put into errors.
+401 and 403 are not the hospital's fault and not for ever, so births wait. 401 refuses our token: nothing is asked of
+that origin until the pause is over, because repeated failures lock accounts (domain F 94). 403 forbids one thing: it
+waits by itself, and where everything is forbidden the gateway's breaker closes the service. Bodies are never logged,
+nor put into errors.
 """
 
 from __future__ import annotations
@@ -33,6 +36,8 @@ from adapters.dukcapil.addresses import DocumentAddresses, Origin, origin_of
 from adapters.dukcapil.multipart import parts
 from gateway.contract.ports import Outcome, RegistryStatus
 from gateway.errors import (
+    DocumentAddressError,
+    RegistryDocumentError,
     RegistryProtocolError,
     RegistryRefusedError,
     RegistryTooLateError,
@@ -54,11 +59,14 @@ _CONNECT_S = 5.0
 _CONNECTIONS = 64
 
 _OK = range(200, 300)
+_REDIRECT = range(300, 400)
 _SERVER_FAULT = range(500, 600)
 _REFUSED = frozenset({400, 422})
 _BUSY = frozenset({408, 425, 429, 503})  # 408 and 425: the server says itself that it did not take the request
 _WRONG_ADDRESS = frozenset({404, 405})
 _NO_ACCESS = frozenset({401, 403})
+_NO_SUCH_FILE = frozenset({401, 403, 404, 410})
+_NO_TOKEN = 401
 _NOT_FOUND, _CONFLICT, _LOCKED = 404, 409, 423
 
 _T = TypeVar("_T")
@@ -173,11 +181,13 @@ class Client:
     async def download(self, url: str) -> bytes:
         """GET a certificate file from an allowed origin. Token and client certificate are for the registry's alone.
 
-        Raises DocumentAddressError for any other address: nothing leaves for it.
+        Raises DocumentAddressError for any other address, and for a redirect: nothing leaves for it.
         """
         reply = await self._repeatable("GET", str(self._addresses.checked(url)), {}, b"", cap=MAX_DOCUMENT_BYTES)
-        if reply.status == _NOT_FOUND:
-            raise RegistryUnavailableError("the certificate file is not there (yet)")
+        if reply.status in _REDIRECT:
+            raise DocumentAddressError(f"the certificate's address points elsewhere ({reply.status}); not followed")
+        if reply.status in _NO_SUCH_FILE:
+            raise RegistryDocumentError(f"the certificate's file is not to be had at its address ({reply.status})")
         self._only_ok(reply)
         return reply.body
 
@@ -259,9 +269,9 @@ class Client:
             self._pause(reply, replies.parse_refusal(reply.body).code)
 
     def _pause(self, reply: Reply, code: str) -> NoReturn:
-        """Leave the registry alone for a while. A refused signature or clock concerns one call, a token all of them."""
+        """Leave the registry alone for a while: for this call, or for all where our token is refused (401)."""
         log.error("registry.access_refused", code=code or f"HTTP_{reply.status}", step="registry")
-        if reply.status in _NO_ACCESS and code not in {codes.SIGNATURE_INVALID, codes.TIME_INVALID}:
+        if reply.status == _NO_TOKEN and code not in {codes.SIGNATURE_INVALID, codes.TIME_INVALID}:
             self._closed_until[origin_of(reply.url)] = self._settings.clock() + dt.timedelta(seconds=ACCESS_PAUSE_S)
         if code == codes.TIME_INVALID:  # a clock is set right in a moment, and a wrong one locks no account
             raise RegistryUnavailableError(f"the registry refuses the time of our request ({code}); check the clock")

@@ -5,15 +5,15 @@ Owns the order in which a message is read. Never judges: what is wrong with a bi
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from adapters.hospital.admission import doubt_date, map_birth_place
 from adapters.hospital.documents import read_documents
 from adapters.hospital.identity import draft_link, draft_merge
 from adapters.hospital.mapping import (
-    map_admission,
     map_birth_moment,
-    map_birth_place,
     map_child,
     map_child_nik,
     map_facility,
@@ -29,17 +29,27 @@ from adapters.hospital.outbound import (
     compose_revocation,
 )
 from adapters.hospital.parents import identifiers, map_parents, relatives_of
-from adapters.hospital.recognise import effect_of, unsure_birth
-from adapters.hospital.sheet import Sheet, read_moment
+from adapters.hospital.recognise import (
+    effect_of,
+    has_wrong_date,
+    is_misdated,
+    may_be_meant_for_one,
+    unlinked_birth,
+    unsure_birth,
+)
+from adapters.hospital.sheet import DELETE, Sheet, read_moment
 from adapters.hospital.zkl import map_zkl
 from gateway.contract.finding import Finding
 from gateway.contract.ports import AnswerKind, Certificate, Correspondence, Draft, Effect
+from gateway.hl7.location import Location
 
 if TYPE_CHECKING:
     import datetime as dt
 
     from gateway.contract.facility import FacilityProfile
     from gateway.hl7.message import Message
+
+_NO_NEWBORNS_DATE = (Finding("BIRTH_DATE", Location("PID", 1, 7)),)
 
 
 class BaselineHospital:
@@ -55,19 +65,21 @@ class BaselineHospital:
         effect = effect_of(message, facility, at=at, zone=zone)
         match effect:
             case Effect.MERGE | Effect.RENUMBER:
-                return draft_merge(message, effect, sent_at=sent_at, at=at, zone=zone)
+                return draft_merge(message, effect, facility, sent_at=sent_at, at=at, zone=zone)
             case Effect.LINK | Effect.UNLINK:
                 return draft_link(message, effect, facility, sent_at=sent_at, at=at, zone=zone)
             case Effect.ATTACH:
                 attachments, findings = read_documents(message)
                 number = str(medical_record_of(message))
                 return Draft(effect, number, None, findings=findings, sent_at=sent_at, attachments=attachments)
-            case Effect.NONE | Effect.MOVE | Effect.UNDO_DISCHARGE:  # no data of a birth, and mostly about grown people
+            case Effect.NONE:
+                return _of_nobody(message, facility, sent_at, at, zone)
+            case Effect.MOVE | Effect.UNDO_DISCHARGE:  # no data of a birth
                 number = str(medical_record_of(message))
-                unsure = unsure_birth(message, facility, at=at, zone=zone) if effect is Effect.NONE else None
-                findings = (Finding("NEWBORN_UNSURE", unsure),) if unsure else ()
-                return Draft(effect if number else Effect.NONE, number, None, findings=findings, sent_at=sent_at)
-        return self._record(message, facility, effect, sent_at, zone)
+                return Draft(effect if number else Effect.NONE, number, None, sent_at=sent_at)
+        misdated = has_wrong_date(message, facility, at=at, zone=zone)
+        draft = self._record(message, facility, effect, sent_at, zone, misdated=misdated)
+        return _in_doubt(draft, message, facility, at, zone)
 
     def _record(
         self,
@@ -76,16 +88,18 @@ class BaselineHospital:
         effect: Effect,
         sent_at: dt.datetime | None,
         zone: dt.tzinfo,
+        *,
+        misdated: bool = False,
     ) -> Draft:
-        """Map a message that brings data of a birth."""
+        """Map a message that brings data of a birth. `misdated`: its birth date is no newborn's."""
         number = medical_record_of(message)
-        sheet = Sheet()
+        sheet = Sheet(misdated=misdated)
         if number:
             sheet.put("child.medical_record", str(number), number.place)
         else:
             sheet.values["child.medical_record"] = ""
         if effect is Effect.OBSERVE:
-            self.observe(sheet, message, facility, zone)
+            self.observe(sheet, message, facility, sent_at, zone)
         else:
             self.fill(sheet, message, facility, sent_at, zone)
         # A cancellation tells whom it is about; what is wrong with that person's data no longer matters.
@@ -119,18 +133,21 @@ class BaselineHospital:
         settle_order(sheet)
         map_parents(sheet, message, relatives, facility, zone)
         if pid:
-            map_birth_place(sheet, pid, message, facility)
-            map_admission(sheet, born, message, zone)
+            map_birth_place(sheet, pid, born, message, facility, zone)
+            doubt_date(sheet, pid, observed, message, sent_at, zone)
             map_child_nik(sheet, pid, numbers)
             map_stillbirth(sheet, pid, observed)
 
-    def observe(self, sheet: Sheet, message: Message, facility: FacilityProfile, zone: dt.tzinfo) -> None:
+    def observe(
+        self, sheet: Sheet, message: Message, facility: FacilityProfile, sent_at: dt.datetime | None, zone: dt.tzinfo
+    ) -> None:
         """Read the results of an ORU^R01, and nothing else of it: who the baby is, its ADT tells."""
         map_facility(sheet, message, facility)
         observed = Observations(message, zone)
         map_observations(sheet, observed, zone)
         pid = message.first("PID")
         if pid:
+            doubt_date(sheet, pid, observed, message, sent_at, zone)
             map_stillbirth(sheet, pid, observed)
 
     def certificate_messages(self) -> tuple[AnswerKind, ...]:
@@ -158,6 +175,35 @@ class BaselineHospital:
                 return compose_identity(certificate, letter)
             case AnswerKind.APPLICATION_ANSWER:
                 raise ValueError("an application answer is an ACK: gateway.hl7.ack builds it from the stored findings")
+
+
+def _of_nobody(
+    message: Message, facility: FacilityProfile, sent_at: dt.datetime | None, at: dt.datetime, zone: dt.tzinfo
+) -> Draft:
+    """Return the draft of a message about no newborn, mostly about grown people, with what it may be all the same."""
+    number = str(medical_record_of(message))
+    said: tuple[Finding, ...] = ()
+    if is_misdated(message, facility, at=at, zone=zone):
+        said = _NO_NEWBORNS_DATE
+    elif unsure := unsure_birth(message, facility, at=at, zone=zone):
+        said = (Finding("NEWBORN_UNSURE", unsure),)
+    meant = bool(number) and may_be_meant_for_one(message, facility, at=at, zone=zone)
+    more = _NO_NEWBORNS_DATE if meant and said != _NO_NEWBORNS_DATE else ()
+    return Draft(Effect.NONE, number, None, findings=said, sent_at=sent_at, if_open=more)
+
+
+def _in_doubt(draft: Draft, message: Message, facility: FacilityProfile, at: dt.datetime, zone: dt.tzinfo) -> Draft:
+    """Add what the store decides on: what is said of an update for nobody we know, and of its birth date (F 15)."""
+    if draft.effect not in (Effect.AMEND, Effect.CANCEL):
+        return draft
+    dated = draft.values is not None and "child.born_on" in draft.values
+    lost = _NO_NEWBORNS_DATE if not dated and message.text("PID", 7) not in ("", DELETE) else ()
+    if unlinked_birth(message, facility, at=at, zone=zone):
+        said = (Finding("BIRTH_UNKNOWN", Location("PID", 1, 3)), *lost)
+    else:
+        unsure = unsure_birth(message, facility, at=at, zone=zone)
+        said = (Finding("NEWBORN_UNSURE", unsure),) if unsure else ()
+    return replace(draft, if_unknown=said, if_open=lost if draft.effect is Effect.AMEND else ())
 
 
 def sent_at_of(message: Message, zone: dt.tzinfo) -> dt.datetime | None:

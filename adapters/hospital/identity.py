@@ -1,13 +1,20 @@
 """Messages about several record numbers: merges and renumberings (MRG), links of two patients (domain A.1, F 10 to 14).
 
-They say who is who and carry no data of the birth, except that a linked mother is known with what her PID says.
+They say who is who. Of the birth they tell what the PID says of the child, for what nothing else told, and of a linked
+mother what her own PID says.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adapters.hospital.mapping import RECORD_NUMBER_TYPES, map_facility, record_number_of
+from adapters.hospital.mapping import (
+    RECORD_NUMBER_TYPES,
+    map_birth_moment,
+    map_facility,
+    map_name_of_child,
+    record_number_of,
+)
 from adapters.hospital.parents import (
     CARD_TYPES,
     NIK_TYPES,
@@ -36,18 +43,24 @@ _MAX_NUMBER = 1000  # characters: numbers are indexed keys of the store
 
 
 def draft_merge(
-    message: Message, effect: Effect, *, sent_at: dt.datetime | None, at: dt.datetime, zone: dt.tzinfo
+    message: Message,
+    effect: Effect,
+    facility: FacilityProfile,
+    *,
+    sent_at: dt.datetime | None,
+    at: dt.datetime,
+    zone: dt.tzinfo,
 ) -> Draft:
     """Return the pairs of old and new numbers. Patients known to be older than a year are not our business."""
     pids = message.all("PID")
     if pids and all(is_past_infancy(pid, at, zone) for pid in pids):
         return Draft(Effect.NONE, str(record_number_of(pids[0])), None, sent_at=sent_at)
-    pairs = tuple(_pairs(message, at, zone))
+    pairs = tuple(_pairs(message, facility, at, zone))
     number = pairs[0].new if pairs else str(record_number_of(pids[0])) if pids else ""
     return Draft(effect, number, None, prior=pairs, sent_at=sent_at)
 
 
-def _pairs(message: Message, at: dt.datetime, zone: dt.tzinfo) -> Iterator[Prior]:
+def _pairs(message: Message, facility: FacilityProfile, at: dt.datetime, zone: dt.tzinfo) -> Iterator[Prior]:
     """Yield a pair for each prior number; A40 repeats the group of PID and MRG."""
     pid: Segment | None = None
     for segment in message.segments:
@@ -57,7 +70,21 @@ def _pairs(message: Message, at: dt.datetime, zone: dt.tzinfo) -> Iterator[Prior
             new = str(record_number_of(pid))
             for old in dict.fromkeys(_prior_numbers(segment)):
                 if new and old != new and max(len(new), len(old)) <= _MAX_NUMBER:
-                    yield Prior(old, new)
+                    yield Prior(old, new, _says(message, pid, new, facility, zone))
+
+
+def _says(message: Message, pid: Segment, number: str, facility: FacilityProfile, zone: dt.tzinfo) -> Draft | None:
+    """Return what a PID tells of the child: name, sex and birth date, None where it tells no name."""
+    sheet = Sheet()
+    map_facility(sheet, message, facility)
+    sheet.put("child.medical_record", number, place_of(pid, 3))
+    map_name_of_child(sheet, pid, facility)
+    if "child.name" not in sheet.values:
+        return None
+    if sex := read_sex(text_of(pid, 8)):
+        sheet.write("child.sex", sex, pid, 8)
+    map_birth_moment(sheet, pid, None, zone)
+    return Draft(Effect.AMEND, number, sheet.values, sheet.places, findings=tuple(sheet.findings))
 
 
 def _prior_numbers(mrg: Segment) -> list[str]:

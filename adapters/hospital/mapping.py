@@ -9,10 +9,11 @@ from adapters.hospital.codes import NO, YES
 from adapters.hospital.names import TEMPORARY, in_one_word, read_name
 from adapters.hospital.observations import Observations, is_disputed, offset_of, put_order
 from adapters.hospital.parents import CARD_TYPES, NIK_TYPES, Identifier, clean_nik, first_of, identifiers, read_sex
-from adapters.hospital.places import region_of
 from adapters.hospital.sheet import DELETE, Sheet, clean, deleted, meant, read_moment
-from gateway.contract.naming import is_placeholder, normalise_name
-from gateway.contract.record import Event, PlaceKind, PluralityKind, Variant
+from gateway.contract.facility import INDONESIAN_OFFSETS
+from gateway.contract.naming import normalise_name
+from gateway.contract.nobody import is_no_name
+from gateway.contract.record import Event, PluralityKind, Variant
 from gateway.hl7.dates import Moment, Precision
 from gateway.hl7.location import Location
 from gateway.hl7.message import Message, cells_of, place_of, text_of
@@ -31,7 +32,6 @@ _APGARS = ("apgar_1", "apgar_5", "apgar_10")
 _HOUR = dt.timedelta(hours=1)
 _DAY = Precision.DAY
 _SINGLE = PluralityKind.SINGLE
-_LONG_AFTER = dt.timedelta(hours=6)  # a child born in the house is admitted sooner
 
 
 def medical_record_of(message: Message) -> Value:
@@ -70,7 +70,7 @@ def map_child(
     sheet: Sheet, pid: Segment, numbers: dict[str, Identifier], message: Message, facility: FacilityProfile
 ) -> None:
     """Write what PID and PV1 say about the child and its home. `numbers` are PID-3."""
-    _map_name(sheet, pid, facility)
+    map_name_of_child(sheet, pid, facility)
     sex = text_of(pid, 8)
     known = read_sex(sex)
     if known:
@@ -100,7 +100,8 @@ def _map_death(sheet: Sheet, pid: Segment, message: Message) -> None:
         sheet.write("child.died_at", disposition, pv1, 36)
 
 
-def _map_name(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> None:
+def map_name_of_child(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> None:
+    """Write PID-5, and find where it says that it is no name yet."""
     name, kind, repetition = read_name(pid, 5, facility.name_order)
     if name:
         sheet.write("child.name", normalise_name(name), pid, 5, 1, repetition)
@@ -114,26 +115,28 @@ def _map_name(sheet: Sheet, pid: Segment, facility: FacilityProfile) -> None:
 def _is_swapped_placeholder(pid: Segment, name: str) -> bool:
     """Tell whether a name is a placeholder the other way round only: one as it stands is found by the rules."""
     swapped = read_name(pid, 5, "family_given")[0]
-    return swapped != name and is_placeholder(swapped) and not is_placeholder(name)
+    return swapped != name and is_no_name(swapped) and not is_no_name(name)
 
 
 def map_birth_moment(sheet: Sheet, pid: Segment, sent_at: dt.datetime | None, zone: dt.tzinfo) -> Moment | None:
     """PID-7: the day, and the time only if it was sent, never 00:00 in its stead (F 66). Wall time at the place.
 
-    Returns what was read, None where that is no whole day.
+    Returns what was read, None where that is no whole day, or no newborn's.
     """
     value = text_of(pid, 7)
     if value == DELETE:
         sheet.clear("child.born_on", "child.born_at", "child.utc_offset")
         return None
     moment = read_moment(value, zone) if value else None
-    if moment is None or moment.precision < _DAY:
+    if moment is None or moment.precision < _DAY or sheet.misdated:
         return None
     at, place, has_time = moment.at, place_of(pid, 7), moment.has_time
     sheet.put("child.born_on", at.date(), place)
     if has_time:
         sheet.put("child.born_at", f"{at.hour:02}:{at.minute:02}", place)
         sheet.put("child.utc_offset", offset_of(at), place)
+    elif moment.has_offset and (offset := offset_of(at)) not in INDONESIAN_OFFSETS and offset != _usual(at, zone):
+        sheet.find("BIRTH_ZONE", place, offset=offset)  # whose day it is, a time told later does not say
     if moment.rolled:
         sheet.find("BIRTH_TIME_MIDNIGHT", place)  # 2400 is the next day's 00:00 (F 67)
     if sent_at and at > sent_at + _HOUR:  # of a day without a time, its beginning
@@ -141,42 +144,9 @@ def map_birth_moment(sheet: Sheet, pid: Segment, sent_at: dt.datetime | None, zo
     return moment
 
 
-def map_birth_place(sheet: Sheet, pid: Segment, message: Message, facility: FacilityProfile) -> None:
-    """PID-23: the city or regency, not the building (B.5). Without a name, a birth in the house is in its region.
-
-    In the house it is not where the kind of place (F-2.01, 3) or the facility of the event (EVN-7) is another (F 63).
-    """
-    name = text_of(pid, 23)
-    if name == DELETE:
-        sheet.clear("child.place_name", "child.place_region")
-        return
-    text = meant(name)
-    region = region_of(text, home=facility.region)
-    if text:
-        sheet.write("child.place_name", text.upper(), pid, 23)
-        if region:
-            sheet.write("child.place_region", region, pid, 23)
-        else:
-            sheet.clear("child.place_region")
-    elif region and not _is_elsewhere(sheet, message, facility):
-        sheet.suppose("child.place_region", region)
-
-
-def _is_elsewhere(sheet: Sheet, message: Message, facility: FacilityProfile) -> bool:
-    if sheet.values.get("child.place_kind") in (PlaceKind.HOME, PlaceKind.OTHER):
-        return True
-    at = message.text("EVN", 7)
-    return meant(at) != "" and at.casefold() != facility.code.casefold()
-
-
-def map_admission(sheet: Sheet, born: Moment | None, message: Message, zone: dt.tzinfo) -> None:
-    """Ask where a child was born that came in long after its birth and of which nothing says where (F 64)."""
-    if born is None or not born.has_time or "child.place_kind" in sheet.values:
-        return
-    pv1 = message.first("PV1")
-    admitted = read_moment(text_of(pv1, 44), zone) if pv1 else None
-    if pv1 and admitted and admitted.has_time and admitted.at - born.at > _LONG_AFTER:
-        sheet.find("ADMITTED_AFTER_BIRTH", place_of(pv1, 44))
+def _usual(at: dt.datetime, zone: dt.tzinfo) -> str:
+    """Return the offset of the facility's own clocks at that hour."""
+    return offset_of(at.replace(tzinfo=zone))
 
 
 def map_child_nik(sheet: Sheet, pid: Segment, numbers: dict[str, Identifier]) -> None:

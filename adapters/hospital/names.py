@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adapters.hospital.sheet import DELETE, meant
+from adapters.hospital.sheet import DELETE, LONGEST, meant
 from gateway.hl7.message import cells_of, value_of
 
 if TYPE_CHECKING:
@@ -22,11 +22,12 @@ _SUBCOMPONENTS = range(2, 6)  # of FN, behind the surname
 def read_name(segment: Segment, field: int, order: NameOrder) -> tuple[str, str, int]:
     """Return the full name of the best repetition, its type code, and the repetition (1-based). Empty where none is.
 
-    Suffix, prefix and degree (XPN.4 to 6) are left off: titles do not go on an akta (B.8).
+    Suffix, prefix and degree (XPN.4 to 6) are left off: titles do not go on an akta (B.8). What is longer than any name
+    is cut, and held by the rules for its length.
     """
     cells = cells_of(segment, field)
     for n, kind in _usable(cells):
-        text = _joined(segment, field, n, cells[n - 1], order)
+        text = _joined(segment, field, n, cells[n - 1], order)[:LONGEST]
         if meant(text):
             return text, kind, n
     return "", "", 1

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from adapters.hospital.codes import ATTENDANT_WORDS, ATTENDANTS, PLACE_WORDS, PLACES, PLURALITIES, PLURALITY_WORDS
-from adapters.hospital.sheet import DELETE, Sheet, clean, read_moment, read_number
+from adapters.hospital.sheet import DELETE, LONGEST, Sheet, clean, read_moment, read_number
 from gateway.contract.record import PluralityKind
 from gateway.hl7.dates import parse_moment
 from gateway.hl7.message import Message, cells_of, place_of, text_of
@@ -306,7 +306,7 @@ def put_attendant(sheet: Sheet, segment: Segment, field: int) -> None:
     """Write the attendant: code of F-2.01, SNOMED (domain A.2), or the word."""
     value = text_of(segment, field)
     found = ATTENDANTS.get(value)
-    if found is None and segment.field(field) and (said := f"{value} {text_of(segment, field, 2)}".upper().strip()):
+    if found is None and segment.field(field) and (said := _said(value, text_of(segment, field, 2))):
         found = next((attendant for word, attendant in ATTENDANT_WORDS if word in said), None)
     if found:
         sheet.write("child.attendant", found, segment, field)
@@ -320,10 +320,15 @@ def put_place_kind(sheet: Sheet, segment: Segment, field: int) -> None:
     """Write the kind of place: code of F-2.01, SNOMED, or the word."""
     value = text_of(segment, field)
     found = PLACES.get(value)
-    if found is None and segment.field(field) and (said := f"{value} {text_of(segment, field, 2)}".upper().strip()):
+    if found is None and segment.field(field) and (said := _said(value, text_of(segment, field, 2))):
         found = next((place for word, place in PLACE_WORDS if re.search(rf"\b{word}", said)), None)
     if found:
         sheet.write("child.place_kind", found, segment, field)
+
+
+def _said(code: str, text: str) -> str:
+    """Return code and text of a result as capitals: as much of them as says something."""
+    return f"{code[:LONGEST]} {text[:LONGEST]}".upper().strip()
 
 
 def _birth_time(sheet: Sheet, result: Observation, zone: dt.tzinfo) -> None:

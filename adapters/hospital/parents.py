@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from adapters.hospital.names import read_name
-from adapters.hospital.sheet import Sheet, clean, deleted, meant
+from adapters.hospital.sheet import LONGEST, Sheet, clean, deleted, meant
 from gateway.contract.naming import normalise_name
 from gateway.contract.record import Sex
 from gateway.hl7.message import Message, cells_of, place_of, text_of
@@ -56,6 +56,11 @@ def is_mother(nk1: Segment) -> bool:
     """Tell whether an NK1 is the mother: by code, by text, by role (NK1-7), or as a parent who is a woman (F 46)."""
     words = _words_of(nk1)
     return not _BEARER.isdisjoint(words) or _is(nk1, words, _MOTHER_CODES, _MOTHER_TEXT, Sex.FEMALE)
+
+
+def is_father(nk1: Segment) -> bool:
+    """Tell whether an NK1 is the father: by code, by text, by role (NK1-7), or as a parent who is a man (F 46)."""
+    return _is(nk1, _words_of(nk1), _FATHER_CODES, _FATHER_TEXT, Sex.MALE)
 
 
 def is_spouse(nk1: Segment) -> bool:
@@ -279,7 +284,8 @@ def first_of(found: dict[str, Identifier], types: frozenset[str]) -> Identifier 
 
 def clean_nik(text: str) -> str:
     """Return a number as typed, without blanks and dots (domain B.1)."""
-    return str(text) if text.isdecimal() else _NOISE.sub("", clean(text))
+    text = text[:LONGEST]
+    return text if text.isdecimal() else _NOISE.sub("", clean(text))
 
 
 def read_sex(value: str) -> Sex | None:

@@ -1,15 +1,18 @@
 """What a message means for a birth: its effect by event, and whether it is about a newborn (domain A.1).
 
-HL7 v2 has no birth event. A birth is inferred from ADT: any two of eight marks.
+HL7 v2 has no birth event. A birth is inferred from ADT: any two of eight marks. A birth date that is a parent's
+tells nothing of the patient: the birth is opened and asked for its own. One of a grown person is told to be wrong.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 from adapters.hospital.ages import rough_age
 from adapters.hospital.codes import YES
 from adapters.hospital.documents import has_documents
+from adapters.hospital.misdated import has_parents_date
 from adapters.hospital.names import TEMPORARY, in_one_word, read_name
 from adapters.hospital.observations import BIRTH_WEIGHT_CODES, tells_of_birth
 from adapters.hospital.parents import is_mother, is_spouse
@@ -20,8 +23,6 @@ from gateway.hl7.dates import Precision
 from gateway.hl7.message import Message, place_of, text_of
 
 if TYPE_CHECKING:
-    import datetime as dt
-
     from gateway.contract.facility import FacilityProfile
     from gateway.hl7.lexer import Segment
     from gateway.hl7.location import Location
@@ -40,8 +41,12 @@ _ADT = {
 }  # A05, the mother's booking, is nobody's birth yet
 # These name several patients; which of them are newborns is looked at one by one.
 _OF_SEVERAL = frozenset({Effect.MERGE, Effect.RENUMBER, Effect.LINK, Effect.UNLINK})
+# Of these one about a person past infancy is none of a birth, unless its number is one's: then its date is a slip.
+_OF_ONE = frozenset({Effect.AMEND, Effect.DISCHARGE, Effect.CANCEL})
+_BRINGS_DATA = frozenset({Effect.OPEN, Effect.AMEND})
 _ENOUGH = 2
 _NEWBORN_DAYS = 30
+_LATE_DAYS = 60  # past the term of registration an unknown child is hardly one we were not told of (domain A.1, B.7)
 _DAY = Precision.DAY
 # Past the first birthday a mother's id and an NK1 MTH are marks of any child; past the tenth nobody is a newborn.
 _INFANT_DAYS = 366
@@ -60,7 +65,10 @@ def effect_of(message: Message, facility: FacilityProfile, *, at: dt.datetime, z
     effect = _told(message)
     if effect is Effect.NONE or effect in _OF_SEVERAL or is_newborn(message, facility, at=at, zone=zone):
         return effect
-    return Effect.NONE if effect is Effect.OPEN or _is_grown(message, at, zone) else effect
+    others = message.all("PID")[1:]
+    if others and message.text("MSH", 9).upper() == "ADT" and not all(is_past_infancy(pid, at, zone) for pid in others):
+        return effect  # the mother's PID stands before the baby's: the structure says what is wrong (F 109)
+    return Effect.NONE if effect is Effect.OPEN or _is_grown(message, facility, at, zone) else effect
 
 
 def _told(message: Message) -> Effect:
@@ -78,32 +86,96 @@ def _told(message: Message) -> Effect:
 
 def is_newborn(message: Message, facility: FacilityProfile, *, at: dt.datetime, zone: dt.tzinfo) -> bool:
     """Tell whether any two of the eight marks are there, and nothing that only grown people have."""
-    age = _age_in_days(message, at, zone)
+    age = _own_age(message, facility, at, zone)
     if (age is not None and age > _CHILD_DAYS) or (age is None and _lives_as_grown(message)):
         return False
     return _marks(message, facility, age) >= _ENOUGH
 
 
+def has_wrong_date(message: Message, facility: FacilityProfile, *, at: dt.datetime, zone: dt.tzinfo) -> bool:
+    """Tell whether PID-7 is a parent's birth date, and so none of the patient's."""
+    pid = message.first("PID")
+    age = age_in_days(pid, at, zone) if pid else None
+    if pid is None or age is None or age <= _INFANT_DAYS:
+        return False
+    return has_parents_date(message, pid, at.date() - dt.timedelta(days=age), facility)
+
+
+def is_misdated(message: Message, facility: FacilityProfile, *, at: dt.datetime, zone: dt.tzinfo) -> bool:
+    """Tell whether a notice or update of somebody past infancy says outright that it is about a newborn.
+
+    It opens nothing, since a grown patient's birth is none to register; but one of the two is wrong. Class N also
+    stands for "normal", and anybody has a mother: these two alone are no contradiction.
+    """
+    age = _own_age(message, facility, at, zone)
+    if age is None or age <= _INFANT_DAYS or _told(message) not in _BRINGS_DATA or _lives_as_grown(message):
+        return False
+    certain = (message.text("PV2", 36).upper() in YES) + (message.first("ZKL") is not None)
+    admitted = is_admitted_as_newborn(message)
+    if not certain and not admitted:
+        return False
+    pid = message.first("PID")
+    own = certain + admitted + _has_birth_weight(message) + (pid is not None and _is_called_baby(pid, facility))
+    of_any_child = (message.text("PID", 21) not in ("", DELETE)) + _has_mother(message)
+    return own >= _ENOUGH or own + of_any_child >= (_ENOUGH if certain else _ENOUGH + 1)
+
+
 def unsure_birth(message: Message, facility: FacilityProfile, *, at: dt.datetime, zone: dt.tzinfo) -> Location | None:
-    """Return PID-7 where an admission that opens nothing has one mark of a newborn.
+    """Return PID-7 where a notice or update that opens nothing has one mark of a newborn, or speaks of a delivery.
 
     Two marks are needed (domain A.1); but what may well be a birth must not be passed over in silence.
     """
     pid = message.first("PID")
-    if pid is None or _told(message) is not Effect.OPEN:
+    if pid is None or _told(message) not in _BRINGS_DATA or _lives_as_grown(message):
         return None
-    age, born = age_in_days(pid, at, zone), read_moment(text_of(pid, 7), zone)
+    age = _own_age(message, facility, at, zone)
+    if age is not None and age > _INFANT_DAYS:
+        return place_of(pid, 7) if _speaks_of_newborn(message, pid, facility) else None
+    born = read_moment(text_of(pid, 7), zone)
     exact = born is not None and born.precision >= _DAY
-    if age is not None and age > (_NEWBORN_DAYS if exact else _INFANT_DAYS):
+    if age is not None and age > _NEWBORN_DAYS and exact:
         return None
-    if _lives_as_grown(message) or not _marks(message, facility, age):
-        return None
-    return place_of(pid, 7)
+    return place_of(pid, 7) if _marks(message, facility, age) or _tells_of_delivery(message) else None
+
+
+def _speaks_of_newborn(message: Message, pid: Segment, facility: FacilityProfile) -> bool:
+    """Tell whether a message about a grown patient has what hardly any grown patient has."""
+    if message.text("PV2", 36).upper() in YES or message.first("ZKL") is not None:
+        return True
+    return tells_of_birth(message) and (is_admitted_as_newborn(message) or _is_called_baby(pid, facility))
+
+
+def _tells_of_delivery(message: Message) -> bool:
+    """Tell whether a message has what is measured at a birth, or the place among several: no mark, but a hint."""
+    order = message.text("PID", 25)
+    return (
+        message.text("PID", 24).upper() in YES or (order.isdecimal() and int(order[:2]) > 0) or tells_of_birth(message)
+    )
+
+
+def unlinked_birth(message: Message, facility: FacilityProfile, *, at: dt.datetime, zone: dt.tzinfo) -> bool:
+    """Tell whether an update is about a newborn that we should know of: two marks, and not long past the term."""
+    if not is_newborn(message, facility, at=at, zone=zone):
+        return False
+    age = _own_age(message, facility, at, zone)
+    return age is None or age <= _LATE_DAYS
+
+
+def may_be_meant_for_one(message: Message, facility: FacilityProfile, *, at: dt.datetime, zone: dt.tzinfo) -> bool:
+    """Tell whether a message about somebody past infancy is meant for a newborn, if a birth is open under its number.
+
+    A cancellation always: it may hold nothing but the number. Else one mark of a newborn must be there.
+    """
+    effect = _told(message)
+    age = _own_age(message, facility, at, zone)
+    if effect not in _OF_ONE or age is None or age <= _INFANT_DAYS or _lives_as_grown(message):
+        return False
+    return effect is Effect.CANCEL or _marks(message, facility, None) > 0
 
 
 def _marks(message: Message, facility: FacilityProfile, age: int | None) -> int:
     """Count the marks. The cheap ones first: two that are there end the search."""
-    marks = _admitted_as_newborn(message) + (message.text("PV2", 36).upper() in YES)
+    marks = is_admitted_as_newborn(message) + (message.text("PV2", 36).upper() in YES)
     marks += age is not None and age <= _NEWBORN_DAYS  # a date ahead too: the rules say that it is (F 70)
     marks += message.first("ZKL") is not None
     if marks < _ENOUGH and (age is None or age <= _INFANT_DAYS):
@@ -144,8 +216,8 @@ def is_past_infancy(pid: Segment, at: dt.datetime, zone: dt.tzinfo) -> bool:
     return age is not None and age > _INFANT_DAYS
 
 
-def _is_grown(message: Message, at: dt.datetime, zone: dt.tzinfo) -> bool:
-    age = _age_in_days(message, at, zone)
+def _is_grown(message: Message, facility: FacilityProfile, at: dt.datetime, zone: dt.tzinfo) -> bool:
+    age = _own_age(message, facility, at, zone)
     return _lives_as_grown(message) if age is None else age > _INFANT_DAYS
 
 
@@ -154,7 +226,7 @@ def _lives_as_grown(message: Message) -> bool:
 
     What calls the patient a newborn outright counts more: some systems copy the mother's PID-16.
     """
-    if _admitted_as_newborn(message) or message.text("PV2", 36).upper() in YES:
+    if is_admitted_as_newborn(message) or message.text("PV2", 36).upper() in YES:
         return False
     return message.text("PID", 16).upper() in _MARRIED or any(is_spouse(nk1) for nk1 in message.all("NK1"))
 
@@ -167,19 +239,22 @@ def _has_mother(message: Message) -> bool:
 
 
 def _has_birth_weight(message: Message) -> bool:
-    for obx in message.all("OBX"):  # noqa: SIM110 - as above
-        if text_of(obx, 3) in BIRTH_WEIGHT_CODES:
+    for obx in message.all("OBX"):
+        if text_of(obx, 3) in BIRTH_WEIGHT_CODES or text_of(obx, 3, 4) in BIRTH_WEIGHT_CODES:
             return True
     return False
 
 
-def _admitted_as_newborn(message: Message) -> bool:
-    """PV1-4 N of table 0007, or the word; or the word in PV1-2, where N only means "not applicable"."""
+def is_admitted_as_newborn(message: Message) -> bool:
+    """Tell it by PV1-4 N of table 0007, or the word; or the word in PV1-2, where N only means "not applicable"."""
     kind = message.text("PV1", 4).upper()
     return kind == "N" or kind in _NEWBORN_WORDS or message.text("PV1", 2).upper() in _NEWBORN_WORDS
 
 
-def _age_in_days(message: Message, at: dt.datetime, zone: dt.tzinfo) -> int | None:
+def _own_age(message: Message, facility: FacilityProfile, at: dt.datetime, zone: dt.tzinfo) -> int | None:
+    """Return the patient's age, None also where the date is a parent's."""
+    if has_wrong_date(message, facility, at=at, zone=zone):
+        return None
     pid = message.first("PID")
     return age_in_days(pid, at, zone) if pid else None
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.contract.finding import Finding
 from gateway.hl7.dates import Moment, Precision, parse_moment
 from gateway.hl7.location import Location
-from gateway.hl7.message import text_of
+from gateway.hl7.message import place_of, text_of
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -25,6 +25,7 @@ DELETE = '""'
 _FIRST_YEAR, _LAST_YEAR = 1900, 2200
 _FILLERS = frozenset({"N/A", "NA", "NULL", "NONE"})
 _LONGEST_FILLER = 4
+LONGEST = 1000  # characters of a value; the record's names, addresses and numbers are far shorter
 _LONGEST_MOMENT = 40  # what is remembered of senders' texts must be short, too
 _DAY = Precision.DAY
 _NONE: frozenset[str] = frozenset()
@@ -34,9 +35,10 @@ _new_tuple = tuple.__new__
 class Sheet:
     """Collects what a message says about a birth."""
 
-    __slots__ = ("_cleared", "findings", "places", "values")
+    __slots__ = ("_cleared", "findings", "misdated", "places", "values")
 
-    def __init__(self) -> None:
+    def __init__(self, *, misdated: bool = False) -> None:
+        self.misdated = misdated  # PID-7 cannot be the newborn's: it is not taken
         self.values: dict[str, Any] = {}
         self.places: dict[str, Location] = {}
         self.findings: list[Finding] = []
@@ -69,6 +71,8 @@ class Sheet:
             return
         if text == DELETE:
             self._cleared.add(path)
+        elif len(text) > LONGEST:  # no value of a record; what it is, a person must say
+            self.find("FIELD_LONG", place_of(segment, field, component, repetition), limit=str(LONGEST))
         elif text := clean(text):
             self.write(path, text, segment, field, component, repetition)
 
@@ -107,7 +111,7 @@ def meant(text: str) -> str:
     """Return a text, "" where it only fills a field: a dash, dots, N/A."""
     if not text.isalnum():
         text = clean(text)
-        if not text[:1].isalnum() and not _says(text):
+        if not text[:1].isalnum() and not _says(text[:LONGEST]):
             return ""
     return "" if len(text) <= _LONGEST_FILLER and text.upper() in _FILLERS else text
 
@@ -148,7 +152,7 @@ def read_number(text: str) -> tuple[float, str] | None:
     """Read a number with a dot or comma, and the unit behind it, as people type it: "3,2 kg" (domain E.1)."""
     if len(text) <= _DIGITS and text.isdecimal():
         return float(text), ""
-    found = _NUMBER.match(text.strip()) if text else None
+    found = _NUMBER.match(text[:LONGEST].strip()) if text else None
     if not found:
         return None
     return float(f"{found[1]}.{found[2] or 0}"), found[3].lower()

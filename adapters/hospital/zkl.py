@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from adapters.hospital.codes import NO, PLURALITIES, PLURALITY_WORDS, YES
 from adapters.hospital.observations import put_attendant, put_length, put_place_kind, put_plurality, put_weight
 from adapters.hospital.parents import Relative, clean_nik
-from adapters.hospital.sheet import DELETE, Sheet, clean, deleted, meant, read_number
+from adapters.hospital.sheet import DELETE, LONGEST, Sheet, clean, deleted, meant, read_number
 from gateway.contract.naming import normalise_name
 from gateway.hl7.message import Message, cells_of, place_of, text_of
 
@@ -98,7 +98,7 @@ def _map_person(sheet: Sheet, zkl: Segment, field: int, paths: tuple[str, str, s
         if meant(person[0]):
             sheet.write(nik, clean_nik(person[0]), zkl, field)
         if len(person) > 1 and meant(person[1]):
-            sheet.write(name, normalise_name(clean(person[1])), zkl, field, 2)
+            sheet.write(name, normalise_name(clean(person[1][:LONGEST])), zkl, field, 2)
         if relation and len(person) > 2 and meant(person[2]):  # noqa: PLR2004 - the third component
             sheet.write(relation, clean(person[2]).upper(), zkl, field, 3)
 

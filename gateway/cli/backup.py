@@ -14,9 +14,14 @@ import click
 
 from gateway.app import unreachable
 from gateway.cli import loop, place
-from gateway.cli.output import console
+from gateway.cli.output import console, errors
+from gateway.cli.trust import Trusted
 from gateway.config import Config, load
 from gateway.errors import ConfigError, DatabaseStartError, SignatureError, StoreUnavailableError
+from gateway.evidence.files import close_directory, replace
+from gateway.evidence.head import Memory
+from gateway.evidence.keys import Keyring
+from gateway.evidence.manifest import Manifest, sign_manifest, signer_of
 from gateway.evidence.vault import Passphrase, PrivateKey, Recipient, VaultWriter, read_vault
 from gateway.observe.logging import configure
 from gateway.store import backup as store
@@ -72,12 +77,14 @@ def backup(
 ) -> None:
     """Write everything of one moment into one encrypted file in DIR: the database and the signing keys.
 
-    The gateway goes on meanwhile. Settings and the secrets they name are not in it; keep them with it.
+    The gateway goes on meanwhile. Settings and the secrets they name are not in it; keep them with it. It is signed by
+    the key named: keep that id too, since a new machine asks for it (`restore --trust`).
     """
     to = Recipient(_pem(public_key, "--public-key")) if public_key else _passphrase(passphrase_file)
     path, summary = loop.run(_backup(directory, to, config, data))
     size = path.stat().st_size
-    console.print(f"{path}: {_what(summary)}, {size} bytes", markup=False, soft_wrap=True)
+    key_id = signer_of(summary.signature)
+    console.print(f"{path}: {_what(summary)}, {size} bytes, signed by {key_id}", markup=False, soft_wrap=True)
 
 
 def _what(summary: Summary) -> str:
@@ -87,7 +94,10 @@ def _what(summary: Summary) -> str:
 
 async def _backup(directory: Path, to: Passphrase | Recipient, config: Path | None, data: Path) -> tuple[Path, Summary]:
     dsn = place.dsn_of(config, data)
-    keys = _keys(place.settings(config, data).keys_directory)
+    directory_of_keys = place.settings(config, data).keys_directory
+    keys = _keys(directory_of_keys)
+    ring = Keyring(directory_of_keys)
+    ring.open()
     now = dt.datetime.now(dt.UTC)
     path = directory / f"procot-{now:%Y%m%dT%H%M%SZ}{_ENDING}"
     draft = path.with_name(f"{path.name}.partial")
@@ -99,7 +109,7 @@ async def _backup(directory: Path, to: Passphrase | Recipient, config: Path | No
     try:
         with os.fdopen(descriptor, "wb") as file:
             async with _connected(dsn) as connection:
-                summary = await _write(connection, file, to, keys)
+                summary = await _write(connection, file, to, keys, ring)
             file.flush()
             os.fsync(file.fileno())
         draft.rename(path)
@@ -111,10 +121,13 @@ async def _backup(directory: Path, to: Passphrase | Recipient, config: Path | No
 
 
 async def _write(
-    connection: asyncpg.Connection, file: BinaryIO, to: Passphrase | Recipient, keys: dict[str, bytes]
+    connection: asyncpg.Connection, file: BinaryIO, to: Passphrase | Recipient, keys: dict[str, bytes], ring: Keyring
 ) -> Summary:
+    def sign(summary: Summary, entries: int) -> str:
+        return sign_manifest(Manifest(summary.sha256, summary.made_at, entries), ring.signing)
+
     vault = VaultWriter(file, to)
-    summary = await store.dump(connection, ArchiveWriter(vault.write), keys)
+    summary = await store.dump(connection, ArchiveWriter(vault.write), keys, sign)
     vault.close()
     return summary
 
@@ -151,29 +164,39 @@ async def _connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 @click.option("--private-key", type=click.Path(path_type=Path, dir_okay=False),
               help="X25519 private key (PEM), where the backup was made with --public-key")  # fmt: skip
 @click.option("--check", "check_only", is_flag=True, help="read it to its end and write nothing")
+@click.option("--trust", multiple=True, metavar="KEY|FILE",
+              help="on a new machine: the key that signs our backups, by its id or in a JWK set")  # fmt: skip
+@click.option("--unsigned", is_flag=True, help="restore it though it is not signed: made before backups were")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False),
               help="configuration of the gateway to restore; its database must be empty")  # fmt: skip
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), default=Path("var"), show_default=True,
               help="directory to restore to where there is no --config")  # fmt: skip
 def restore(
-    source: Path, passphrase_file: Path | None, private_key: Path | None, check_only: bool, config: Path | None,
-    data: Path,
+    source: Path, passphrase_file: Path | None, private_key: Path | None, check_only: bool, trust: tuple[str, ...],
+    unsigned: bool, config: Path | None, data: Path,
 ) -> None:  # fmt: skip
     """Restore the newest backup in DIR (or the file DIR) into an empty database, and the keys beside it.
 
     No gateway may run there. What is restored may be behind the registry: births without a certificate are asked about
     before anything is sent, and registry, gateway and hospital are compared as soon as the gateway runs.
+
+    It must be signed by a key that lies here already, or that --trust names: `procot backup` and `procot keys list`
+    tell the id, /.well-known/jwks.json holds all of them.
     """
     configure(level="warning")
     by = PrivateKey(_pem(private_key, "--private-key")) if private_key else _passphrase(passphrase_file)
     path = _newest(source)
     summary, keys = _check(path, by)
-    if check_only:
-        console.print(f"{path}: good, {_what(summary)}", markup=False, soft_wrap=True)
-        return
     settings = load(config) if config else Config.model_validate({"database": {"directory": data}})
-    loop.run(_restore(path, by, keys, settings))
-    console.print(f"restored {path}: {_what(summary)}", markup=False, soft_wrap=True)
+    trusted = Trusted.of(settings.keys_directory, trust, keys)
+    signer = trusted.judge(path, summary, unsigned=unsigned, only_look=check_only)
+    if check_only:
+        console.print(f"{path}: good, {_what(summary)}, {signer}", markup=False, soft_wrap=True)
+        return
+    for warning in trusted.warnings(path, summary):
+        errors.print(f"procot: {warning}", markup=False, soft_wrap=True)
+    loop.run(_restore(path, by, (summary, keys), settings))
+    console.print(f"restored {path}: {_what(summary)}, {signer}", markup=False, soft_wrap=True)
 
 
 def _newest(source: Path) -> Path:
@@ -197,11 +220,14 @@ def _check(path: Path, by: Passphrase | PrivateKey) -> tuple[Summary, dict[str, 
     return summary, keys
 
 
-async def _restore(path: Path, by: Passphrase | PrivateKey, keys: dict[str, bytes], settings: Config) -> None:
+async def _restore(
+    path: Path, by: Passphrase | PrivateKey, checked: tuple[Summary, dict[str, bytes]], settings: Config
+) -> None:
+    summary, keys = checked
     _must_fit(settings.keys_directory, keys)
     async with AsyncExitStack() as stack:
         if settings.database.dsn is None:
-            server = EmbeddedPostgres(settings.database.directory / "postgres")
+            server = EmbeddedPostgres(settings.database.directory / "postgres", within=settings.database.directory)
             stack.push_async_callback(server.stop)
             dsn = await server.start()
         else:
@@ -210,7 +236,11 @@ async def _restore(path: Path, by: Passphrase | PrivateKey, keys: dict[str, byte
         await store.must_be_empty(connection)
         _put_keys(settings.keys_directory, keys)  # first: with the same keys there a second try goes on
         with path.open("rb") as file:
-            await store.load(connection, ArchiveReader(read_vault(file, by)))
+            await store.load(connection, ArchiveReader(read_vault(file, by)), sha256=summary.sha256)
+        jws = await connection.fetchval("SELECT jws FROM journal_checkpoints ORDER BY size DESC LIMIT 1")
+    memory = Memory(settings.keys_directory)
+    if memory.put_aside() or jws:  # the journal goes on from the backup's end, and who restored it accepted that
+        memory.write(jws or "", committed=True)
 
 
 def _must_fit(directory: Path, keys: dict[str, bytes]) -> None:
@@ -221,13 +251,9 @@ def _must_fit(directory: Path, keys: dict[str, bytes]) -> None:
 
 
 def _put_keys(directory: Path, keys: dict[str, bytes]) -> None:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name, content in keys.items():
-        draft = directory / f".{name}.restored"
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(directory / name)
+    try:
+        close_directory(directory)
+        for name, content in keys.items():
+            replace(directory / name, content)
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be written ({error.strerror}); nothing was restored") from error

@@ -15,11 +15,13 @@ import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from gateway.cli import loop, place
+from gateway.cli.births import who
 from gateway.cli.output import as_json, console, details, emit, errors
 from gateway.config import load
 from gateway.contract.visible import escaped, printable
 from gateway.errors import ConfigError, EvidenceError, KeyMissingError, ProcotError, SignatureError
 from gateway.evidence.envelope import open_compact, public_keys, verify_detached
+from gateway.evidence.head import Memory
 from gateway.evidence.journal import (
     EXPORT,
     MOST_LINE_BYTES,
@@ -29,9 +31,9 @@ from gateway.evidence.journal import (
     verify_export,
     verify_receipt,
 )
-from gateway.evidence.keys import public_halves
+from gateway.evidence.keys import Keyring, public_halves
 from gateway.observe.logging import configure
-from gateway.pipeline import journal
+from gateway.pipeline import journal, signer
 from gateway.store import journal as store
 from gateway.store.schema import Schema
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from gateway.pipeline.journal import Checked
     from gateway.store.database import Database
 
+MOST_REASON = 500
 MOST_RECORD_BYTES = 64 * 1024 * 1024
 _NOT_GOOD, _UNCHECKED = 1, 2
 _EACH = 512  # lines between two moves of the bar
@@ -257,6 +260,17 @@ def _bar(words: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
+@contextmanager
+def _bars(words: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Lend a progress bar that says what it is at; 0 of how many: not known."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        task = progress.add_task(words, total=None)
+        yield lambda what, done, total: progress.update(
+            task, description=f"{words} {what}", completed=done, total=total or None
+        )
+
+
 # ------------------------------------------------------------------------------------------- export and check our own
 
 
@@ -303,30 +317,45 @@ async def _export_to(out: BinaryIO, config: Path | None, data: Path) -> int:
 @as_json()
 @place.options
 def check(keys: Path | None, json_output: bool, config: Path | None, data: Path) -> None:
-    """Check our own journal, and that it tells of everything that was kept.
+    """Check our own journal, and every body against what it tells of it.
 
-    Every entry, root and signature is checked, and that every message, sealed record and certificate kept since the
-    journal began has its entry. Reads everything once; nobody is held up. Exit status 1 where something is wrong.
+    Every entry, root and signature is checked, and that the journal goes on from the head kept beside the keys. Each
+    raw message, answer, sealed record, certificate and scan is hashed again; a difference is named by table, id and
+    column. Reads everything once; nobody is held up. Exit status 1 where something is wrong.
     """
     configure(level="warning")
     found = loop.run(_check(_known(keys, config, data), config, data))
     if json_output:
-        emit({
-            "good": not found.problems, "entries": found.entries, "checkpoints": found.checkpoints,
-            "unsealed": found.unsealed, "time": found.time or None, "problems": found.problems,
-        })  # fmt: skip
+        emit(_for_machines(found))
     else:
-        waits = f", {_number(found.unsealed, 'waits', 'wait')} for the next one" if found.unsealed else ""
-        last = f", the last of {found.time}" if found.time else ""
-        console.print(
-            f"{_number(found.entries, 'entry', 'entries')} under "
-            f"{_number(found.checkpoints, 'checkpoint', 'checkpoints')}{last}{waits}: "
-            + ("NOT good" if found.problems else "good"),
-            markup=False, soft_wrap=True,
-        )  # fmt: skip
-        for problem in found.problems:
-            errors.print(f"  {problem}", markup=False, soft_wrap=True)
+        _for_people(found)
     sys.exit(_NOT_GOOD if found.problems else 0)
+
+
+def _for_machines(found: Checked) -> dict[str, Any]:
+    return {
+        "good": not found.problems, "entries": found.entries, "checkpoints": found.checkpoints,
+        "unsealed": found.unsealed, "time": found.time or None, "problems": found.problems,
+        "hashed": found.bodies.hashed, "removed": found.bodies.removed, "unchecked": found.bodies.unchecked,
+        "differences": found.bodies.told(),
+    }  # fmt: skip
+
+
+def _for_people(found: Checked) -> None:
+    waits = f", {_number(found.unsealed, 'waits', 'wait')} for the next one" if found.unsealed else ""
+    last = f", the last of {found.time}" if found.time else ""
+    console.print(
+        f"{_number(found.entries, 'entry', 'entries')} under "
+        f"{_number(found.checkpoints, 'checkpoint', 'checkpoints')}{last}{waits}: "
+        + ("NOT good" if found.problems else "good"),
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+    for table, count in found.bodies.hashed.items():
+        removed = found.bodies.removed[table]
+        apart = f", {removed} without a body (removed after their time, erased, or never here)" if removed else ""
+        console.print(f"  {table}: {count} hashed{apart}", markup=False, soft_wrap=True)
+    for said in [*found.problems, *found.bodies.places, *(f"not checked: {one}" for one in found.bodies.unchecked)]:
+        errors.print(f"  {printable(str(said))}", markup=False, soft_wrap=True)
 
 
 def _number(count: int, one: str, many: str) -> str:
@@ -336,10 +365,66 @@ def _number(count: int, one: str, many: str) -> str:
 async def _check(keys: Mapping[str, bytes], config: Path | None, data: Path) -> Checked:
     async with place.database(config, data) as database:
         await _must_have_journal(database)
-        with _bar("checking") as move:
-            return await journal.check(database, keys, move)
+        with _bars("checking") as move:
+            return await journal.check(database, keys, move, keyring=_keyring(config, data))
+
+
+def _keyring(config: Path | None, data: Path) -> Keyring | None:
+    """Return the keys of this machine; None where they are not here, or not ours to read."""
+    ring = Keyring(load(config).keys_directory if config else data / "keys")
+    try:
+        if not (ring.directory / "index.key").exists():
+            return None
+        ring.open()
+    except (KeyMissingError, OSError):
+        return None
+    return ring
 
 
 async def _must_have_journal(database: Database) -> None:
     if await Schema().refresh(database) < store.LEVEL:
         raise ConfigError("this database has no journal yet; bring it to this version by `procot migrate`")
+
+
+# ------------------------------------------------------------------------------------------------------------ accept
+
+
+@evidence.command(short_help="Let the signer go on from a journal that it cannot join to its head.")
+@click.option("--branch", "size", type=click.IntRange(min=0), required=True, metavar="SIZE",
+              help="how many entries this database's journal has: `evidence check` tells")  # fmt: skip
+@click.option("--reason", required=True, help="why this is the right database; it is kept")
+@place.options
+def accept(size: int, reason: str, config: Path | None, data: Path) -> None:
+    """Take this database's journal for the right one, and sign on from it.
+
+    The signer stops where the database is not the one it signed: an older copy, another one, or where its own head
+    beside the keys was lost. Every entry and signature is checked first; a journal that is not good by itself is not
+    accepted. What was signed since stays provable by its receipts, as another branch. An entry `restored` says so, and
+    the registry is asked before anything is sent. Where gateways have key directories of their own, say it for each.
+    """
+    configure(level="warning")
+    if not reason.strip():
+        raise ConfigError("--reason: say why this is the right database")
+    aside = loop.run(_accept(size, reason.strip()[:MOST_REASON], config, data))
+    kept = f"; the head before lies in {aside}" if aside else ""
+    console.print(f"the journal goes on from {size} entries{kept}", markup=False, soft_wrap=True)
+
+
+async def _accept(size: int, reason: str, config: Path | None, data: Path) -> Path | None:
+    ring = _keyring(config, data)
+    if ring is None:
+        raise ConfigError("the keys are not here, or not yours to read; run it where the gateway signs, as its user")
+    async with place.database(config, data) as database:
+        await _must_have_journal(database)
+        with _bars("checking") as move:
+            found = await journal.check(database, ring.public, move)
+        if found.chain:
+            raise ConfigError(f"the journal in this database is not good by itself: {found.chain}; restore a backup")
+        async with database.transaction() as connection:
+            await store.begin_alone(connection)
+            jws = await signer.accept(connection, ring, size=size)
+            await store.note_branch(connection, actor=f"operator:{who()}", size=size, reason=reason)
+        memory = Memory(ring.directory)
+        aside = memory.put_aside()
+        memory.write(jws, committed=True)
+    return aside

@@ -77,6 +77,8 @@ async def _list(wanted: Filter, limit: int, json_output: bool, config: Path | No
         total = await backlog.count(database, wanted)
         narrowed = wanted.statuses or wanted.step or wanted.code  # of what waits for people there is none
         people = {} if narrowed else await backlog.with_people(database, wanted.facility)
+        async with database.connection() as connection:
+            waiting = (0, None) if narrowed else await incidents.certificates(connection, wanted.facility)
     if json_output:
         for entry in found:
             emit(entry)
@@ -84,6 +86,9 @@ async def _list(wanted: Filter, limit: int, json_output: bool, config: Path | No
     _draw(found)
     if total > len(found):
         errors.print(f"{total - len(found)} more: --limit {total}", markup=False)
+    if waiting[1] is not None:
+        console.print(f"{waiting[0]} certificates wait for their hospitals since {when(waiting[1])} (queue incidents)",
+                      markup=False, soft_wrap=True)  # fmt: skip
     if people:
         console.print(f"beside these {sum(people.values())} births wait for people: {_words(people)} (births list)",
                       markup=False, soft_wrap=True)  # fmt: skip
@@ -177,7 +182,7 @@ async def _ids(database: Database, names: tuple[str, ...]) -> tuple[uuid.UUID, .
 @as_json()
 @place.options
 def list_incidents(closed: bool, limit: int, json_output: bool, config: Path | None, data: Path) -> None:
-    """List what stops work now: one incident a cause, however many births wait for it."""
+    """List what stops work now: one incident a cause, how many births wait for its end, and since when the first."""
     loop.run(_incidents(closed, limit, json_output, config, data))
 
 
@@ -189,13 +194,16 @@ async def _incidents(closed: bool, limit: int, json_output: bool, config: Path |
             emit(incident)
         return
     table(
-        ("cause", "of", "since", "last seen", "over", "times"),
+        ("cause", "of", "since", "last seen", "over", "times", "births", "waiting since", "one of them"),
         (
-            (i["cause"], i["subject"], when(i["opened_at"]), when(i["seen_at"]), when(i["closed_at"]), i["seen"])
+            (
+                i["cause"], i["subject"], when(i["opened_at"]), when(i["seen_at"]), when(i["closed_at"]), i["seen"],
+                "" if i["births"] is None else i["births"], when(i["since"]), next(iter(i["examples"]), ""),
+            )
             for i in found
         ),
         whole=2,
-    )
+    )  # fmt: skip
 
 
 @queue.command(name="forecast", short_help="Say when the backlog is worked off.")

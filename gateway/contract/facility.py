@@ -22,6 +22,8 @@ _DATE = re.compile(r"\d{8}", re.ASCII)  # how an HL7 time begins that names a da
 
 # The three Indonesian zones by the names people write (domain B.12).
 ZONES = {"WIB": "Asia/Jakarta", "WITA": "Asia/Makassar", "WIT": "Asia/Jayapura"}
+# What their clocks are east of UTC, as records write it. A birth told with another offset was not told by them.
+INDONESIAN_OFFSETS = frozenset({"+07:00", "+08:00", "+09:00"})
 
 
 def _zone(value: str) -> str:

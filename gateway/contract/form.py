@@ -121,7 +121,7 @@ class Form(FormPart):
     witnesses: tuple[FormPerson, ...] = Field(default=(), max_length=2)
     marriage: FormMarriage | None = None
     consent: FormConsent | None = None
-    documents: tuple[FormDocument, ...] = ()
+    documents: tuple[FormDocument, ...] = Field(default=(), max_length=100)
     restricted: _Restriction | None = Field(default=None, description="fewer people may see this birth from now on")
 
     def values(self, *, now: dt.datetime, utc_offset: str) -> dict[str, tuple[str, Any]]:

@@ -20,7 +20,16 @@ _ORDINALS = "SATU|DUA|TIGA|EMPAT|PERTAMA|KEDUA|KETIGA|KEEMPAT|ONE|TWO|THREE|FOUR
 # "Baby of", looked for while the stroke is there: B. O. may be initials, BO a name, S/O and D/O stand in Tamil names.
 # BABY SITI stays a name too: A.4 wants OF or an honorific behind BABY, and BABY MARGARETHA is somebody.
 _BABY_OF = re.compile(r"\bB ?/ ?O\b")
-_PLACEHOLDERS = re.compile(
+# A courtesy before a name: a ward's word for whose child it is, and of the grown a title only (verify.names).
+_COURTESIES = (
+    r"^(?:NY|NYONYA|SDRI)\b",
+    # Whatever stands in front: "BBLR NY SITI", "PUTRA NY SITI". Behind a name it is a grown patient's title.
+    # Behind I, NI and the words of a caste no lady is spoken of: I NY SUKARSA, I GST NY RAI are Nyoman.
+    r"(?<!^I )(?<!^NI )(?<!\bGST )(?<!\bGUSTI )(?<!\bDEWA )(?<!\bAGUNG )(?<!^A A )(?<!^AA )\bNY [A-Z]",
+    r"\b(?:NYONYA|SDRI) [A-Z]",
+    r"\b(?:NN|X{1,9})\b",
+)
+_BABY_NAMES = re.compile(
     "|".join(
         (
             # "BY NY", "BYNY", "BBL NY", also behind the mother's name: "SITI ROHMAH BY NY".
@@ -37,22 +46,17 @@ _PLACEHOLDERS = re.compile(
             # "her baby", "her child", a name to come; girl or boy, and whose: nobody is called so.
             r"\b(?:BAYINYA|ANAKNYA|CALON (?:NAMA|BAYI|ANAK))\b",
             rf"^(?:PEREMPUAN|LAKI LAKI|LAKI) {_HONORIFIC}\b",
-            r"^(?:NY|NYONYA|SDRI)\b",
-            # Whatever stands in front: "BBLR NY SITI", "PUTRA NY SITI". Behind a name it is a grown patient's title.
-            # Behind I, NI and the words of a caste no lady is spoken of: I NY SUKARSA, I GST NY RAI are Nyoman.
-            r"(?<!^I )(?<!^NI )(?<!\bGST )(?<!\bGUSTI )(?<!\bDEWA )(?<!\bAGUNG )(?<!^A A )(?<!^AA )\bNY [A-Z]",
-            r"\b(?:NYONYA|SDRI) [A-Z]",
             # "TWIN B", "SITI RAHAYU TWIN 2", "BAYI KEMBAR II", "KEMBAR DUA": which one, not who (I KEMBAR is a name)
             rf"\b(?:TWIN|KEMBAR)(?: [A-D]| ?[1-4]| I{{1,3}}| KE ?[1-4]| (?:{_ORDINALS}))\b",
             r"\b(?:BELUM|BLM|TIDAK|TDK) (?:BERNAMA|ADA NAMA|DIBERI NAMA|PUNYA NAMA)\b",
             r"\bTANPA NAMA\b",
             r"\bNO NAME\b",
-            r"\b(?:NN|X{1,9})\b",
             # A trial of the sending system. With another word TEST may be a foreigner's family name.
             r"^TEST(?:ING)?(?: (?:TEST|TESTING|[0-9]+))*$",
         )
     )
 )
+_PLACEHOLDERS = re.compile("|".join((_BABY_NAMES.pattern, *_COURTESIES)))
 # A name of words alone is none of these without one of these words; a test holds the two together.
 _TELLING = frozenset(
     (
@@ -97,6 +101,15 @@ def is_placeholder(name: str) -> bool:
 
     "ANAK AGUNG ..." and "AN NISA ..." are real names: ANAK and AN count only with an honorific, OF or DARI behind them.
     """
+    return _is_one_of(_PLACEHOLDERS, name)
+
+
+def is_called_baby(name: str) -> bool:
+    """Tell the same of a grown person's name, where a courtesy before it is a title: NY SITI is somebody."""
+    return _is_one_of(_BABY_NAMES, name)
+
+
+def _is_one_of(pattern: re.Pattern[str], name: str) -> bool:
     if name.isascii() and name.replace(" ", "").isalnum() and _TELLING.isdisjoint(name.upper().split()):
         return False
     name = normalise_name(name)
@@ -104,4 +117,4 @@ def is_placeholder(name: str) -> bool:
         if _BABY_OF.search(name):
             return True
         name = _BLANK.sub(" ", _DOTTING.sub(" ", name)).strip()
-    return _PLACEHOLDERS.search(name) is not None
+    return pattern.search(name) is not None

@@ -50,10 +50,14 @@ PATIENT = (Effect.OBSERVE, Effect.ATTACH)
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """One pair of a merge or renumbering: what was under `old` is under `new` from now on (MRG-1, PID-3)."""
+    """One pair of a merge or renumbering: what was under `old` is under `new` from now on (MRG-1, PID-3).
+
+    `says` is what the PID beside it tells of the child: for what neither had.
+    """
 
     old: str
     new: str
+    says: Draft | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,8 @@ class Draft:
 
     `values` are the record's fields by dotted path, None where the message brings no data of a birth; `places` gives
     where each came from; `cleared` names fields the sender asked to delete (""). `prior` are the pairs of a merge or
-    renumbering, `linked` the other newborns of a link.
+    renumbering, `linked` the other newborns of a link. `if_unknown` is what is said where no birth has its number,
+    `if_open` where one has it that is not registered yet.
     """
 
     effect: Effect
@@ -91,6 +96,8 @@ class Draft:
     prior: tuple[Prior, ...] = ()
     linked: tuple[str, ...] = ()
     attachments: tuple[Attachment, ...] = ()
+    if_unknown: tuple[Finding, ...] = ()
+    if_open: tuple[Finding, ...] = ()
 
     @classmethod
     def of_record(cls, effect: Effect, record: BirthRecord, places: Mapping[str, Location]) -> Self:

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract.masked import Personal
-from gateway.contract.record import BirthRecord, Event, Part, PluralityKind, Variant
+from gateway.contract.record import BirthRecord, Event, Part, PlaceKind, PluralityKind, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,6 +36,8 @@ _WHOLE = ("marriage", "consent", "residence")
 _PEOPLE = ("reporter", "witnesses.0", "witnesses.1")
 # Derived here, or about the message instead of the birth.
 _DERIVED = ("variant", "variant_reasons", "provenance", "version")
+_ELSEWHERE = (PlaceKind.HOME, PlaceKind.OTHER)
+_SHOWN = ("PV1", "OBX", "ZKL")  # what shows a birth in the house; PID-23 names the place
 # One more sign beside the birth date makes a newborn (domain A.1: any two of).
 _NEWBORN_DAYS = 30
 
@@ -51,12 +53,15 @@ def apply_draft(current: BirthRecord | None, draft: Draft) -> BirthRecord:
         return current
     new, provenance = leaves_of(draft.record), dict(draft.record.provenance)
     old = leaves_of(current) if current else {}
-    for path in _supposed(current, draft.record) if current else ():
+    for path in _yielding(current, draft.record) if current else ():
         new.pop(path, None)
     kept = {path: value for path, value in old.items() if not _superseded(path, old, new)}
     leaves = {path: v for path, v in {**kept, **new}.items() if path in new or not _under(path, draft.cleared)}
     sources = {**(current.provenance if current else {}), **provenance}
     marks = (draft.record.variant, current.variant if current else None)
+    elsewhere = leaves.get("child.place_kind") in _ELSEWHERE and "child.place_name" not in leaves
+    if elsewhere and sources.get("child.place_region", _SHOWN[0]).startswith(_SHOWN):
+        leaves.pop("child.place_region", None)  # the facility's own, before it was told where
     record = build_record(leaves).model_copy(
         update={"variant": Variant.NO_PARENTS if Variant.NO_PARENTS in marks else None}
     )
@@ -64,16 +69,17 @@ def apply_draft(current: BirthRecord | None, draft: Draft) -> BirthRecord:
     return proposed(record).model_copy(update={"provenance": known})
 
 
-def _supposed(current: BirthRecord, told: BirthRecord) -> tuple[str, ...]:
+def _yielding(current: BirthRecord, told: BirthRecord) -> tuple[str, ...]:
     """Return what a message only implies, having no place in it, and what therefore yields to what is known."""
     paths = []
     if told.event is Event.LIVE_BIRTH:
         paths.append("event")  # an update without OBX revives nobody
-    if current.child.place_region and told.child.place_name is None:
-        paths.append("child.place_region")  # the facility's own
     if current.child.plurality not in (None, PluralityKind.SINGLE):
         paths.append("child.plurality")  # PID-24 Y is a pair at least; 57722-1 has said how many
-    return tuple(path for path in paths if path not in told.provenance)
+    if told.child.place_name is None:
+        paths.append("child.place_region")  # the facility's own: of a birth that is held for its place it is no answer
+    known = current.child.place_name or current.child.place_region
+    return tuple(p for p in paths if p not in told.provenance or (p == "child.place_region" and known))
 
 
 def under_number(record: BirthRecord, number: str) -> BirthRecord:

@@ -60,6 +60,15 @@ def open_compact(jws: str, keys: Mapping[str, bytes], *, typ: str | None) -> tup
     return _decoded(body, "payload"), key_id
 
 
+def key_named(jws: str) -> str:
+    """Return the id of the key that a JWS names, without a look at its signature. Raises SignatureError."""
+    try:
+        said = json.loads(_decoded(_parts(jws)[0], "header"))
+    except (ValueError, RecursionError) as error:
+        raise SignatureError("the JWS header is not JSON") from error
+    return str(said.get("kid")) if isinstance(said, dict) else ""
+
+
 def public_keys(jwks: Any) -> dict[str, bytes]:  # noqa: ANN401 - whatever a JWK set's file holds
     """Return the Ed25519 keys of a JWK set by key id, which must be their RFC 7638 thumbprint. Raises SignatureError.
 

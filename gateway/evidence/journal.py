@@ -42,13 +42,17 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A signed head. `before` is the head of the checkpoint before it, None for the first one."""
+    """A signed head. `before` is the head of the checkpoint before it, None for the first one.
+
+    `joined` is set since signers keep their head beside their keys: this one was joined to the one before it.
+    """
 
     log: str
     head: Head
     time: str  # RFC 3339, of the database
     before: Head | None
     key_id: str = ""
+    joined: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> str:
         "size": checkpoint.head.size,
         "root": checkpoint.head.root.hex(),
         "time": checkpoint.time,
+        "joined": checkpoint.joined,
         "previous": (
             {"size": checkpoint.before.size, "root": checkpoint.before.root.hex()} if checkpoint.before else None
         ),
@@ -86,7 +91,8 @@ def open_checkpoint(jws: str, keys: Mapping[str, bytes]) -> Checkpoint:
     try:
         said = json.loads(payload)
         before = _head(said["previous"]) if said["previous"] is not None else None
-        found = Checkpoint(str(uuid.UUID(said["log"])), _head(said), str(said["time"]), before, key_id)
+        joined = said.get("joined") is True
+        found = Checkpoint(str(uuid.UUID(said["log"])), _head(said), str(said["time"]), before, key_id, joined)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EvidenceError("checkpoint: signed, but not in the form of one") from error
     return found

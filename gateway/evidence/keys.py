@@ -9,14 +9,11 @@ and a restored backup loses them. Private halves never leave this module.
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,12 +30,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from gateway.errors import ConfigError, KeyMissingError
+from gateway.evidence.files import alone, close_directory, create
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 _INDEX_KEY_BYTES = 32
+_NUMBER_KEY, _NUMBER_KEY_ID = "procot journal number 1", b"procot journal number key id"
 _TIMES = re.compile(rb"^(made-at|signs-from|retired-at): (\d{1,19})$", re.MULTILINE)  # RFC 7468 section 5.2 allows it
 
 
@@ -85,11 +83,16 @@ class Keyring:
         self._names: frozenset[str] = frozenset()
         self._index_key = b""
 
+    @property
+    def directory(self) -> Path:
+        """Where the keys lie."""
+        return self._directory
+
     def open(self) -> None:
         """Read the keys, making the first ones where there are none. Raises KeyMissingError."""
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _alone(self._directory):
+            close_directory(self._directory)
+            with alone(self._directory):
                 self._read_keys()
                 if not self._keys:
                     self.new()
@@ -105,7 +108,7 @@ class Keyring:
         try:
             if _names(self._directory) == self._names:
                 return False
-            with _alone(self._directory):
+            with alone(self._directory):
                 self._read_keys()
         except (OSError, ValueError, UnsupportedAlgorithm) as error:
             raise self._unreadable(error) from error
@@ -119,7 +122,7 @@ class Keyring:
         made_at = max(time.time_ns(), *(key.made_at + 1 for key in self._keys), 0)
         later = b"signs-from: %d\n" % (made_at + int(signs_in_s * 1e9)) if signs_in_s else b""
         pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        _write(path, b"made-at: %d\n%b%b" % (made_at, later, pem))
+        create(path, b"made-at: %d\n%b%b" % (made_at, later, pem))
         key = _read(path)
         self._keys.append(key)
         self._names |= {path.name}
@@ -135,9 +138,9 @@ class Keyring:
             raise ConfigError(f"key {key_id}: no other key could sign now; make one with `procot keys rotate` first")
         public = Ed25519PublicKey.from_public_bytes(key.public)
         pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        with _alone(self._directory):
+        with alone(self._directory):
             path = self._directory / f"retired-{key_id}.pem"
-            _write(path, b"made-at: %d\nretired-at: %d\n%b" % (key.made_at, time.time_ns(), pem))
+            create(path, b"made-at: %d\nretired-at: %d\n%b" % (key.made_at, time.time_ns(), pem))
             (self._directory / f"sign-{key_id}.pem").unlink(missing_ok=True)  # killed before: done at the next reading
             self._read_keys()
         return next(k for k in self._retired if k.key_id == key_id)
@@ -182,6 +185,21 @@ class Keyring:
             raise KeyMissingError(f"the index key of {self._directory} is not loaded; restore it from the backup")
         return hmac.digest(self._index_key, value.encode(), hashlib.sha256)
 
+    def number(self, digest: bytes) -> bytes:
+        """Return the keyed hash under which an akta's number stands in the journal, by the SHA-256 of the number.
+
+        Its key is derived from the index key, so that it is in every backup. Raises KeyMissingError.
+        """
+        return hmac.digest(self._number_key(), digest, hashlib.sha256)
+
+    @property
+    def number_key_id(self) -> str:
+        """Say under which key numbers stand in the journal, without telling it. Raises KeyMissingError."""
+        return hashlib.sha256(_NUMBER_KEY_ID + self._number_key()).hexdigest()[:16]
+
+    def _number_key(self) -> bytes:
+        return self.index(_NUMBER_KEY)
+
     def _read_keys(self) -> None:
         names = _names(self._directory)
         retired = [_read_retired(self._directory / name) for name in names if name.startswith("retired-")]
@@ -203,22 +221,11 @@ class Keyring:
     def _read_index_key(self) -> bytes:
         path = self._directory / "index.key"
         if not path.exists():
-            _write(path, secrets.token_bytes(_INDEX_KEY_BYTES))
+            create(path, secrets.token_bytes(_INDEX_KEY_BYTES))
         key = path.read_bytes()
         if len(key) != _INDEX_KEY_BYTES:
             raise ValueError("index.key is not 32 bytes")
         return key
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Let one process at a time make the first keys: two that start together must sign with the same one."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def jwk(public: bytes) -> dict[str, str]:
@@ -238,6 +245,21 @@ def public_halves(directory: Path) -> dict[str, bytes]:
     if not ring.public:
         raise KeyMissingError(f"{directory}: there are no keys")
     return ring.public
+
+
+def public_half(content: bytes) -> bytes:
+    """Return the public half of a key file's content, retired or not. Raises ValueError."""
+    try:
+        if b"PRIVATE KEY" in content:
+            private = load_pem_private_key(content, password=None)
+            key: object = private.public_key() if isinstance(private, Ed25519PrivateKey) else None
+        else:
+            key = load_pem_public_key(content)
+    except (UnsupportedAlgorithm, TypeError) as error:
+        raise ValueError("not a key of ours") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("not an Ed25519 key")  # noqa: TRY004 - a wrong file content, reported like the others
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def _names(directory: Path) -> frozenset[str]:
@@ -267,20 +289,3 @@ def _read_retired(path: Path) -> RetiredKey:
 
 def _times(content: bytes) -> dict[str, int]:
     return {name.decode(): int(at) for name, at in _TIMES.findall(content)}
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a secret whole or not at all, never readable by others, never over another one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    try:
-        os.link(temporary, path)  # fails where another process was first: its key stays
-    except FileExistsError:
-        return
-    finally:
-        temporary.unlink()

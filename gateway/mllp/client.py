@@ -12,7 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self, cast
 
-from gateway.errors import ConfigError, DeliveryUnavailableError, FrameError, Hl7SyntaxError
+from gateway.errors import (
+    ConfigError,
+    DeliveryUnansweredError,
+    DeliveryUnavailableError,
+    FrameError,
+    Hl7SyntaxError,
+)
 from gateway.mllp.commit import ACK, COMMITS, NAK
 from gateway.mllp.framing import CR, Deframer, frame
 
@@ -170,8 +176,9 @@ class MllpClient:
     async def exchange(self, message: bytes, *, control_id: bytes | str, timeout: float) -> bytes:  # noqa: ASYNC109 - a time-out here also ends the connection
         """Send `message` and return the answer whose MSA-2 is `control_id`.
 
-        Raises DeliveryUnavailableError on time-out, reset, an oversized or unreadable answer, or an answer to another
-        message. The connection is then closed: whatever comes on it later is nobody's answer.
+        Raises DeliveryUnansweredError on time-out, reset, an oversized or unreadable answer, or an answer to another
+        message; DeliveryUnavailableError where nothing could be sent. The connection is then closed: whatever comes on
+        it later is nobody's answer.
         """
         expected = control_id.encode() if isinstance(control_id, str) else control_id
         async with self._turn:
@@ -185,9 +192,9 @@ class MllpClient:
                 self._check(answer, expected)
                 whole = True
             except TimeoutError as error:
-                raise self._unavailable(f"did not answer within {timeout:g} s", error) from error
+                raise self._unanswered(f"did not answer within {timeout:g} s", error) from error
             except (OSError, FrameError, Hl7SyntaxError) as error:
-                raise self._unavailable("gave no usable answer", error) from error
+                raise self._unanswered("gave no usable answer", error) from error
             finally:
                 if not whole:
                     wire.abort()
@@ -201,15 +208,21 @@ class MllpClient:
     def _check(self, answer: bytes, expected: bytes) -> None:
         _, control_id = acknowledgement(answer)
         if control_id != expected.strip():
-            raise DeliveryUnavailableError(f"{self._name}: answered another message (MSA-2 is not our MSH-10)")
+            raise DeliveryUnansweredError(f"{self._name}: answered another message (MSA-2 is not our MSH-10)")
 
     @property
     def _name(self) -> str:
         return f"MLLP {self._host}:{self._port}"
 
     def _unavailable(self, what: str, error: Exception) -> DeliveryUnavailableError:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return DeliveryUnavailableError(f"{self._name}: {what} ({reason})")
+        return DeliveryUnavailableError(f"{self._name}: {what} ({_reason(error)})")
+
+    def _unanswered(self, what: str, error: Exception) -> DeliveryUnansweredError:
+        return DeliveryUnansweredError(f"{self._name}: {what} ({_reason(error)})")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)

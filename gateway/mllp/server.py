@@ -16,7 +16,7 @@ frames in flight, since all that is in flight is judged, committed and answered 
 others wait for.
 
 Pressure. Reading stops while as many frames are in flight as may be, while their bytes exceed one message cap, or while
-the peer does not take its answers.
+the peer does not take its answers. Whoever sends more messages than `limits.messages_per_s_per_peer` is read later.
 
 Time. One sweep a second looks at all connections; a packet only writes down when it came.
 """
@@ -34,16 +34,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
 import structlog
 
-try:
-    import resource
-except ImportError:  # not on Windows, which has no such limit
-    resource = None  # type: ignore[assignment]
-
 from gateway.errors import ConfigError
+from gateway.files import OTHER_FILES, allow_files
 from gateway.mllp.commit import ACK, COMMITS, NAK, NotKept
 from gateway.mllp.door import Door, open_door
 from gateway.mllp.framing import BlockTooLargeError, Deframer, frame
 from gateway.mllp.tls import certificate_names
+from gateway.rates import Buckets, peer_key
 
 if TYPE_CHECKING:
     import ssl as tls
@@ -62,7 +59,6 @@ _UNSENT_BYTES = 16 * 1024  # answers the kernel did not take: above this no fram
 _FRAMES_A_TURN = 1  # of those who have frames in flight already, before the loop looks at its sockets again
 _SHARE = 4  # frames in flight a connection while others send too; throughput of one alone needs 8 and more
 _CROWDED_S = 1.0  # how long after frames came from two connections
-_OTHER_FILES = 256  # databases, HTTP, workers, logs
 _ABORT_S = 1.0  # an aborted connection is gone in a turn of the loop; more means the loop is in trouble
 
 
@@ -105,24 +101,6 @@ def as_future(work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
     return asyncio.get_running_loop().create_task(work)
 
 
-def allow_files(wanted: int) -> int:
-    """Raise this process's soft limit of open files to `wanted`, as far as the hard limit lets it; return the limit.
-
-    A connection is a file, and the usual soft limit is 1,024: without this the kernel would turn senders away long
-    before our own cap does, and the database's connections with them.
-    """
-    if resource is None:
-        return wanted
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return wanted
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    with suppress(OSError, ValueError):  # a system may have a ceiling of its own below the hard limit
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-        return allowed
-    return soft
-
-
 class MllpServer:
     """All listeners and connections of this process, with one handler behind them."""
 
@@ -141,6 +119,7 @@ class MllpServer:
         self._sweeper: asyncio.TimerHandle | None = None
         self._turns: deque[_Connection] = deque()  # who has frames to hand over, in order; each at most once
         self._turn_due = False
+        self.pace = Buckets(limits.messages_per_s_per_peer, burst_s=limits.burst_s)
         self._last_sender: _Connection | None = None
         self._crowded_until = 0.0
 
@@ -159,8 +138,8 @@ class MllpServer:
         the address cannot be had.
         """
         loop = asyncio.get_running_loop()
-        files = allow_files(self.limits.connections + _OTHER_FILES)
-        if files < self.limits.connections + _OTHER_FILES:
+        wanted = self.limits.connections + self.limits.http_connections + OTHER_FILES
+        if (files := allow_files(wanted)) < wanted:
             _log.warning("mllp.few_files", connections=self.limits.connections, reason=f"{files} files may be open")
 
         def accepted() -> asyncio.Protocol:
@@ -292,6 +271,7 @@ class _Connection(asyncio.Protocol):
         "_flight",
         "_flight_bytes",
         "_frame_since",
+        "_key",
         "_last_activity",
         "_limits",
         "_loop",
@@ -302,10 +282,12 @@ class _Connection(asyncio.Protocol):
         "_queued",
         "_reason",
         "_server",
+        "_slowed",
         "_transport",
         "_waiting",
     )
 
+    _key: str
     _peer: Peer
     _transport: asyncio.Transport
 
@@ -319,7 +301,7 @@ class _Connection(asyncio.Protocol):
         self._waiting: deque[bytes] = deque()  # whole frames not handed over yet: never more than one packet held
         self._flight: deque[tuple[asyncio.Future[Sequence[bytes]], int]] = deque()
         self._flight_bytes = 0
-        self._admitted = self._paused = self._queued = self._ending = self._closed = False
+        self._admitted = self._paused = self._queued = self._ending = self._closed = self._slowed = False
         self._reason = ""
         self._noise_told = 0
         self._last_activity = self._closed_since = 0.0
@@ -335,8 +317,9 @@ class _Connection(asyncio.Protocol):
         secured = transport.get_extra_info("ssl_object")
         names = certificate_names(secured)
         self._peer = Peer(str(name[0]), int(name[1]), names, self._server.next_id(), tls=secured is not None)
+        self._key = peer_key(self._peer.host)
         self._observer.connection_opened()
-        if refusal := self._server.admit(self, self._peer.host):
+        if refusal := self._server.admit(self, self._key):
             self._tell("mllp.refused", reason=refusal)
             self.abort("refused")
             return
@@ -386,7 +369,7 @@ class _Connection(asyncio.Protocol):
         self._mark_closed("reset" if exc else self._reason or "peer")
         self._observer.connection_closed(self._reason)
         if self._admitted:
-            self._server.forget(self, self._peer.host)
+            self._server.forget(self, self._key)
         _log.debug(
             "mllp.closed",
             connection=self._peer.connection_id,
@@ -456,6 +439,7 @@ class _Connection(asyncio.Protocol):
     def _has_room(self) -> bool:
         return (
             self._blocked_since is None
+            and not self._slowed
             and len(self._flight) < self._server.in_flight_allowed(self._loop.time())
             and self._flight_bytes < self._limits.message_bytes
         )
@@ -476,6 +460,10 @@ class _Connection(asyncio.Protocol):
         self._pump()
 
     def _hand_over_one(self) -> None:
+        if wait := self._server.pace.take(self._key, self._loop.time()):
+            self._slowed = True
+            self._loop.call_later(wait, self._go_on)
+            return
         content = self._waiting.popleft()
         try:
             future = self._server.handler(content, self._peer)
@@ -486,6 +474,11 @@ class _Connection(asyncio.Protocol):
         self._flight_bytes += len(content)
         if not future.done():
             future.add_done_callback(self._answered)
+
+    def _go_on(self) -> None:
+        """Hand over again: the peer may send one more."""
+        self._slowed = False
+        self._pump()
 
     def _answered(self, future: asyncio.Future[Sequence[bytes]]) -> None:
         if self._closed:

@@ -54,6 +54,7 @@ FIELDS = frozenset(
         "error",
         "error_text",
         "exit_status",
+        "since",
         "findings",
         "forced",
         "host",

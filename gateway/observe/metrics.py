@@ -23,11 +23,26 @@ class Metrics:
     """All metrics of one gateway. It is also the observer of the MLLP server."""
 
     def __init__(self) -> None:
-        registry = self.registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         self._refused_at: float | None = None
         self.readers = 0  # of GET /v1/births/stream, in this process
+        self._at_the_door(self.registry)
+        self._on_the_way(self.registry)
+        self._in_the_house(self.registry)
+        self._over_http(self.registry)
+
+    def _at_the_door(self, registry: CollectorRegistry) -> None:
+        """Make what counts connections, messages, answers and commits."""
         self.connections = Gauge("procot_mllp_connections", "Open MLLP connections", registry=registry)
         self.closed = Counter("procot_mllp_closed_total", "MLLP connections closed", ["reason"], registry=registry)
+        self.http_connections = Gauge("procot_http_connections", "Open HTTP connections", registry=registry)
+        self.http_refused = Counter(
+            "procot_http_refused_total", "HTTP connections and requests turned away unread", ["reason"],
+            registry=registry,
+        )  # fmt: skip
+        self.auth_refused = Counter(
+            "procot_auth_refused_total", "Requests without a good token", ["reason"], registry=registry
+        )
         self.frames = Counter("procot_mllp_frames_total", "Frames received", registry=registry)
         self.frame_bytes = Counter("procot_mllp_received_bytes_total", "Bytes in frames received", registry=registry)
         self.refused = Counter("procot_mllp_refused_total", "Frames or peers refused", ["reason"], registry=registry)
@@ -48,6 +63,9 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self.store_errors = Counter("procot_store_errors_total", "Commits that failed", registry=registry)
+
+    def _on_the_way(self, registry: CollectorRegistry) -> None:
+        """Make what counts births, their steps, and what waits."""
         self.steps = Counter("procot_steps_total", "Tasks worked on", ["step", "outcome"], registry=registry)
         self.step_seconds = Histogram(
             "procot_step_seconds", "Time in a step", ["step"], buckets=_LATENCY_S, registry=registry
@@ -66,6 +84,14 @@ class Metrics:
             ["facility"], registry=registry,
         )  # fmt: skip
         self.open_tasks = Gauge("procot_open_tasks", "Tasks not done", ["kind"], registry=registry)
+        self.certificates_waiting = Gauge(
+            "procot_certificates_waiting", "Births whose certificate waits for its hospital for over a minute",
+            registry=registry,
+        )  # fmt: skip
+        self.certificates_waiting_since = Gauge(
+            "procot_certificates_waiting_since_timestamp_seconds", "Since when the first of them waits, 0: none does",
+            registry=registry,
+        )  # fmt: skip
         self.unassigned = Gauge(
             "procot_messages_unassigned", "Accepted messages no birth was found or made for yet, older than 5 minutes",
             registry=registry,
@@ -75,19 +101,10 @@ class Metrics:
             "procot_token_expires_seconds", "Time left of API tokens that end within 30 days", ["token", "role"],
             registry=registry,
         )  # fmt: skip
-        self.incidents = Gauge("procot_incidents_open", "Causes that stop work now", ["cause"], registry=registry)
-        self.paused = Gauge(
-            "procot_registry_paused", "Services of the registry that refuse us, by cause", ["cause"], registry=registry
-        )
         self.acts = Counter(
             "procot_registry_acts_total", "Withdrawals, corrections, revocations, documents", ["kind", "outcome"],
             registry=registry,
         )  # fmt: skip
-        self.culled = Counter("procot_culled_total", "Bodies removed after their time", ["what"], registry=registry)
-        self.cases = Gauge("procot_reconcile_cases_open", "Differences a person decides", ["kind"], registry=registry)
-        self.chores = Gauge(
-            "procot_chore_finished_timestamp_seconds", "When a chore last ended", ["chore"], registry=registry
-        )
         self.escalations = Counter(
             "procot_births_escalated_total", "Births whose day of the legal term was told", ["day"], registry=registry
         )
@@ -95,10 +112,26 @@ class Metrics:
             "procot_births_compared_total", "Births found to be twins, duplicates, contradictions", ["verdict"],
             registry=registry,
         )  # fmt: skip
+        self.numbers_reused = Counter(
+            "procot_record_numbers_reused_total", "Messages about another baby than the one with their record number",
+            ["rule"], registry=registry,
+        )  # fmt: skip
         self.identity_decisions = Counter(
             "procot_identity_decisions_total", "Suspected duplicates that a person decided", ["decision"],
             registry=registry,
         )  # fmt: skip
+
+    def _in_the_house(self, registry: CollectorRegistry) -> None:
+        """Make what tells of incidents, chores and the journal."""
+        self.incidents = Gauge("procot_incidents_open", "Causes that stop work now", ["cause"], registry=registry)
+        self.paused = Gauge(
+            "procot_registry_paused", "Services of the registry that refuse us, by cause", ["cause"], registry=registry
+        )
+        self.culled = Counter("procot_culled_total", "Bodies removed after their time", ["what"], registry=registry)
+        self.cases = Gauge("procot_reconcile_cases_open", "Differences a person decides", ["kind"], registry=registry)
+        self.chores = Gauge(
+            "procot_chore_finished_timestamp_seconds", "When a chore last ended", ["chore"], registry=registry
+        )
         self.journal_unsealed = Gauge(
             "procot_journal_unsealed_entries", "Entries of the evidence journal under no checkpoint yet",
             registry=registry,
@@ -112,6 +145,13 @@ class Metrics:
             "procot_journal_checkpoint_age_seconds", "Age of the last checkpoint; grows while nothing happens",
             registry=registry,
         )  # fmt: skip
+        self.journal_rewritten = Gauge(
+            "procot_journal_rewritten", "1: the journal in the database is not the one that was signed",
+            registry=registry,
+        )  # fmt: skip
+
+    def _over_http(self, registry: CollectorRegistry) -> None:
+        """Make what counts the calls of offices, pages and the registry."""
         self.forms = Counter("procot_forms_total", "Forms received", ["outcome"], registry=registry)
         self.leases = Counter("procot_leases_total", "Records taken under a lease", ["again"], registry=registry)
         self.outcomes = Counter("procot_office_outcomes_total", "Outcomes of offices", ["outcome"], registry=registry)

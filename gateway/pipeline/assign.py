@@ -7,19 +7,20 @@ the registry has answered; results and documents wait for a birth that nobody re
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from gateway.contract.lifecycle import State
-from gateway.contract.ports import PATIENT, Draft, Effect
+from gateway.contract.ports import PATIENT, ActKind, Effect
 from gateway.contract.revision import apply_draft, may_open
-from gateway.pipeline import act, change, family, identity, late, likeness, visit
+from gateway.pipeline import act, change, family, identity, late, likeness, reuse, visit
 from gateway.pipeline.change import Told, because, is_certified, registry_has_it, review, twin_group
-from gateway.pipeline.draft import read_again
 from gateway.pipeline.family import Family
 from gateway.pipeline.likeness import patiently
 from gateway.pipeline.rejudge import go, keys_of, rejudge
-from gateway.store import acts, attachments, births, likenesses, messages, queue
+from gateway.pipeline.reread import read_kept
+from gateway.pipeline.taken_back import close_review
+from gateway.store import acts, attachments, births, events, likenesses, messages, queue
 from gateway.store.births import Why
 from gateway.verify.likeness import Verdict
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.pipeline.context import Context
-    from gateway.pipeline.visit import Visit
     from gateway.store.births import Birth
     from gateway.store.database import Connection
     from gateway.store.messages import Kept
@@ -89,7 +89,7 @@ async def _assign(context: Context, connection: Connection, baby: Family) -> boo
 
 async def _take(context: Context, connection: Connection, baby: Family, kept: Kept) -> bool:
     """Apply one message and write down whose it is; False where it must wait for the registry."""
-    draft, stay = await _read(context, connection, kept)
+    draft, stay = await read_kept(context, connection, kept)
     told = Told(kept, draft)
     before = baby.revisions
     if told.draft.prior:
@@ -125,32 +125,43 @@ def _verdict(birth: Birth, before: Mapping[uuid.UUID, int], told: Told) -> str:
     return "replay" if again and told.draft.effect in _TOLD_WHOLE else "amendment"
 
 
-async def _read(context: Context, connection: Connection, kept: Kept) -> tuple[Draft, Visit]:
-    """Read a message again: one at a time, since each may hold megabytes of documents."""
-    raw, _ = await messages.origin(connection, kept.id)
-    profile = context.facility(kept.facility)
-    draft = read_again(
-        raw,
-        charset=kept.charset,
-        facility=profile,
-        hospital=context.hospitals[profile.adapter],
-        received_at=kept.received_at,
-        segment_limit=context.config.limits.segments_per_message,
-    )
-    return draft, visit.read_visit(raw, ZoneInfo(profile.time_zone), charset=kept.charset)
-
-
 async def _apply(
     context: Context, connection: Connection, birth: Birth | None, told: Told, *, number: str
 ) -> tuple[bool, Birth | None]:
     """Apply one message to the birth under `number`; False where it must wait for the registry."""
-    kept, draft = told.kept, identity.addressed(told.draft, number)
-    if birth is None:
-        return True, await _open(context, connection, kept, draft) if _opens(context, kept, draft) else None
-    told = Told(kept, draft, certified=await is_certified(connection, birth))
+    told = Told(told.kept, identity.addressed(told.draft, number))
+    if birth is not None:
+        told = replace(told, certified=await is_certified(connection, birth))
+        if await _is_about_another(context, connection, birth, told, number=number):
+            return True, None
+        if birth.medical_record != number:  # it was withdrawn, and stepped aside
+            birth = None
+    if birth is not None:
+        return await _tell(context, connection, birth, told), birth
+    return True, await _open(context, connection, told) if _opens(context, told) else None
+
+
+async def _is_about_another(context: Context, connection: Connection, birth: Birth, told: Told, *, number: str) -> bool:
+    """Note a message that is about another baby than the one under `number`, or only about a number it had before."""
+    if told.draft.effect is Effect.CANCEL and told.kept.medical_record != number:
+        await births.note(connection, birth, because(told.why, "a number it had before: noted, nothing else"))
+        return True
+    another = reuse.found(context, birth, told)
+    if another is None:
+        return False
+    if reuse.frees_number(context, birth, told):
+        await reuse.step_aside(connection, birth, told)
+        return False
+    await reuse.refuse(context, connection, birth, told, another)
+    return True
+
+
+async def _tell(context: Context, connection: Connection, birth: Birth, told: Told) -> bool:
+    """Apply one message to its birth; False where it must wait for the registry."""
+    draft = told.draft
     match draft.effect:
         case Effect.CANCEL:
-            return await _cancel(context, connection, birth, told), birth
+            return await _cancel(context, connection, birth, told)
         case Effect.MOVE:
             await births.note(connection, birth, because(told.why, "place or class in the hospital only"))
         case Effect.UNDO_DISCHARGE:
@@ -158,23 +169,25 @@ async def _apply(
         case Effect.ATTACH:
             await _attach(context, connection, birth, told)
         case Effect.LINK if draft.record is not None:
-            return await identity.link_mother(context, connection, birth, told), birth
+            return await identity.link_mother(context, connection, birth, told)
         case Effect.UNLINK if draft.record is not None:
-            return await identity.unlink_mother(context, connection, birth, told), birth
+            return await identity.unlink_mother(context, connection, birth, told)
         case _:
-            return await _update(context, connection, birth, told), birth
-    return True, birth
+            return await _update(context, connection, birth, told)
+    return True
 
 
-def _opens(context: Context, kept: Kept, draft: Draft) -> bool:
+def _opens(context: Context, told: Told) -> bool:
     """Tell whether a message begins a birth: by the verdict, or as an update of what turned out to be unknown."""
+    kept, draft = told.kept, told.draft
     if draft.record is None or Effect(kept.effect) is Effect.OPEN:
         return draft.record is not None
     both_amend = Effect(kept.effect) is draft.effect is Effect.AMEND
     return both_amend and may_open(draft) and context.facility(kept.facility).update_creates
 
 
-async def _open(context: Context, connection: Connection, kept: Kept, draft: Draft) -> Birth:
+async def _open(context: Context, connection: Connection, told: Told) -> Birth:
+    kept, draft = told.kept, told.draft
     record = apply_draft(None, draft)
     keys = keys_of(context, record)
     found = await likeness.relatives(context, connection, record, keys)
@@ -186,7 +199,7 @@ async def _open(context: Context, connection: Connection, kept: Kept, draft: Dra
         received_at=kept.received_at,
         twin_group=await twin_group(connection, record, keys),
     )
-    if told_at := Told(kept, draft).at:
+    if told_at := told.at:
         await births.set_told_at(connection, birth, told_at)
     why = Why("gateway", "assign", "judged", kept.id)
     verdict = await likeness.keep(context, connection, birth, found, why)
@@ -214,7 +227,12 @@ async def _update(context: Context, connection: Connection, birth: Birth, told: 
         return True
     if draft.effect is Effect.OPEN and not told.late and await _being_withdrawn(connection, birth):
         return False
-    return await change.apply(context, connection, birth, record, told, dated=draft.effect is not Effect.OBSERVE)
+    done = await change.apply(context, connection, birth, record, told, dated=draft.effect is not Effect.OBSERVE)
+    if done:
+        await reuse.settle_doubt(context, connection, birth, told)
+    if done and told.certified:
+        await close_review(context, connection, birth, told)
+    return done
 
 
 async def _being_withdrawn(connection: Connection, birth: Birth) -> bool:
@@ -223,6 +241,9 @@ async def _being_withdrawn(connection: Connection, birth: Birth) -> bool:
         return False
     if await acts.undecided(connection, birth.id) is not None:
         return True
+    withdrawal = await acts.last(connection, birth.id, ActKind.WITHDRAW)
+    if withdrawal is not None and withdrawal.status == "granted" and withdrawal.revision == birth.at_registry:
+        return True  # the case's own end is still to come, and would end what is told now
     await acts.take_back(connection, birth.id)
     return False
 
@@ -258,6 +279,8 @@ async def _cancel(context: Context, connection: Connection, birth: Birth, told: 
         reason = "this record was merged into another" if birth.state is State.MERGED else _OLDER
         await births.note(connection, birth, because(why, reason))
         return True
+    if await reuse.stays(context, connection, birth, told):
+        return True
     there = not told.certified and (registry_has_it(birth) or birth.at_registry > 0)
     if there and not await act.withdraw(context, connection, birth, why):
         return False
@@ -266,7 +289,8 @@ async def _cancel(context: Context, connection: Connection, birth: Birth, told: 
     if there:
         return True
     if told.certified:
-        why = Why(why.actor, why.step, f"{why.reason} after issue: the office decides", why.message_id)
+        reason, cause = f"{why.reason} after issue: the office decides", {"cause": events.WITHDRAWN}
+        why = Why(why.actor, why.step, reason, why.message_id, cause)
         await review(context, connection, birth, State.REVOCATION_REVIEW, why)
     else:
         await go(context, connection, birth, State.CANCELLED, why)

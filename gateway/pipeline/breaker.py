@@ -1,8 +1,9 @@
 """One counterpart that does not answer must not hold the workers that others need, nor be run over when it is back.
 
-A target is a registry's service (`Service`) or a facility's listener. After a few failures in a row its work is left
-alone for a pause that doubles up to a cap; then one tries. When it answers again its backlog is let in by a token
-bucket whose rate doubles while all goes well, until nothing is held back any more.
+A target is a registry's service (`Service`), the origin of a certificate's file, or a facility's listener. After a few
+failures in a row its work is left alone for a pause that doubles up to a cap; then one tries, and each time another one
+(`suspects`): what failed may be at fault itself. When it answers again its backlog is let in by a token bucket whose
+rate doubles while all goes well, until nothing is held back any more.
 Known to this process only: it saves time and courtesy, and decides nothing.
 """
 
@@ -24,6 +25,8 @@ FIRST_RATE = 5.0  # tokens a second right after an outage
 DOUBLE_S = 5.0  # after so long without a failure the rate doubles
 FREE_RATE = 500.0  # from here on nobody is held back
 BURST = 5.0
+SERVES_S = 600.0  # longer than the pace of any retry: who served somebody so recently is not down for everybody
+MOST_SUSPECTS = 64
 
 
 class Service(Enum):
@@ -98,18 +101,21 @@ class Breaker:
     _down: dict[Hashable, _Down] = field(default_factory=dict)
     _failures: dict[Hashable, int] = field(default_factory=dict)
     _buckets: dict[Hashable, Bucket] = field(default_factory=dict)
+    _served: dict[Hashable, float] = field(default_factory=dict)
+    _suspects: dict[Hashable, dict[int, None]] = field(default_factory=dict)
+    _moved: set[Hashable] = field(default_factory=set)
 
     def check(self, target: Hashable) -> None:
         """Let one try through where the pause is over. Raises NotTriedError while it lasts, or a token is missing."""
         down = self._down.get(target)
         if down is None:
             if wait := self._pace(target):
-                raise NotTriedError("the listener came back a moment ago; its backlog goes step by step", after=wait)
+                raise NotTriedError("it came back a moment ago; its backlog goes step by step", after=wait)
             return
         now = self.clock()
         if now < down.until:
             left = down.until - now
-            raise NotTriedError("the listener did not answer a moment ago; it is tried again soon", after=left)
+            raise NotTriedError("it did not answer a moment ago; it is tried again soon", after=left)
         down.until = now + down.pause_s  # this one tries; the others wait for what it finds
 
     def room(self, target: Hashable, wanted: int) -> int:
@@ -138,10 +144,42 @@ class Breaker:
         bucket = self._bucket(target)
         return 0.0 if bucket is None or bucket.whole() else 1.0 / bucket.rate
 
+    def open(self, target: Hashable) -> bool:
+        """Tell whether a target answered last, or was never tried: nothing holds its work back but the pace."""
+        return target not in self._down
+
     def outage(self, target: Hashable) -> bool:
         """Tell whether a target failed again after it had been left alone: no single task's fault."""
         down = self._down.get(target)
         return down is not None and down.pause_s > FIRST_PAUSE_S
+
+    def serves(self, target: Hashable) -> bool:
+        """Tell whether a target gave somebody what was asked for, not long ago: what fails now is special."""
+        at = self._served.get(target)
+        return at is not None and self.clock() - at <= SERVES_S
+
+    def served(self, target: Hashable) -> None:
+        """Note that a target gave somebody what was asked for."""
+        self._served[target] = self.clock()
+        self._suspects.pop(target, None)
+
+    def moved(self, target: Hashable, *, now_moved: bool = False) -> bool:
+        """Tell whether what was asked of a target is elsewhere since it went down; `now_moved` notes it first."""
+        if now_moved and target in self._down:
+            self._moved.add(target)
+        return target in self._moved
+
+    def suspect(self, target: Hashable, item: int) -> None:
+        """Note which task failed there: the next try is another one's."""
+        suspects = self._suspects.setdefault(target, {})
+        suspects.pop(item, None)
+        suspects[item] = None
+        if len(suspects) > MOST_SUSPECTS:
+            del suspects[next(iter(suspects))]
+
+    def suspects(self, target: Hashable) -> list[int]:
+        """Return the tasks that failed since the target last served somebody, the longest ago first."""
+        return list(self._suspects.get(target, ()))
 
     def failed(self, target: Hashable, after: float | None = None) -> bool:
         """Note that a target did not answer; True where it is left alone from now on.
@@ -160,6 +198,7 @@ class Breaker:
     def answered(self, target: Hashable) -> bool:
         """Note that a target is there; True where it had been left alone."""
         self._failures.pop(target, None)
+        self._moved.discard(target)
         if self._down.pop(target, None) is None:
             return False
         self._buckets[target] = Bucket(self.clock)

@@ -21,6 +21,7 @@ from gateway.contract.revision import changed_paths, leaves_of, legal_changes
 from gateway.hl7.location import Location
 from gateway.pipeline import likeness, question
 from gateway.pipeline.draft import places
+from gateway.pipeline.no_name import as_named
 from gateway.pipeline.rejudge import MESSAGE, go, keys_of, rejudge, would_be
 from gateway.store import acts, births, events, revisions, siblings, submissions
 from gateway.store.births import Why
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 # What makes a parent another person, or the same one known better.
 _WHO = ("name", "nik", "travel_document", "citizenship")
+_DATE = "BIRTH_DATE_DOUBT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +95,13 @@ async def apply(
 
     `dated`: what was written earlier comes late from now on (gateway.pipeline.late).
     """
-    told = _doubting_plurality(birth.record, record, told)
+    told = _doubting_date(birth, record, _doubting_plurality(birth.record, record, told))
     record, stayed = keep_stronger(birth.record, record, by=Source.HL7)
     if stayed:  # a form or an officer had said otherwise
         kept = because(told.why, f"differs from a stronger source, which stays: {', '.join(stayed)}")
         await births.note(connection, birth, kept)
     if told.certified:
-        record = await _as_issued(connection, birth, record)
+        record = await _as_issued(connection, birth, record, told)
     changed = changed_paths(birth.record, record)
     legal = legal_changes(changed)
     # After issue a person decides in any case, and may ask for the correction of what was let pass before.
@@ -140,6 +142,14 @@ def _doubting_plurality(before: BirthRecord, after: BirthRecord, told: Told) -> 
         return told
     doubt = Finding("PLURALITY_CONFLICT", told.draft.places.get("child.plurality"))
     return replace(told, draft=replace(told.draft, findings=(*told.draft.findings, doubt)))
+
+
+def _doubting_date(birth: Birth, record: BirthRecord, told: Told) -> Told:
+    """Keep the doubt about a birth date as long as the date stays, also where what spoke against it is not repeated."""
+    if birth.record.child.born_on != record.child.born_on or any(f.code == _DATE for f in told.draft.findings):
+        return told
+    known = [Finding(_DATE, Location.parse(f["place"])) for f in birth.findings if f["code"] == _DATE]
+    return replace(told, draft=replace(told.draft, findings=(*told.draft.findings, *known))) if known else told
 
 
 async def _told_again(context: Context, connection: Connection, birth: Birth, told: Told) -> None:
@@ -212,11 +222,16 @@ async def _may_change(context: Context, connection: Connection, birth: Birth, be
     return would_be(context, becomes, told=told.draft) is State.READY
 
 
-async def _as_issued(connection: Connection, birth: Birth, record: BirthRecord) -> BirthRecord:
+async def _as_issued(connection: Connection, birth: Birth, record: BirthRecord, told: Told) -> BirthRecord:
     """Return the record with the akta's own words where the hospital only repeats what it had said before issue.
 
     Without it each later message would look like a change of the akta (domain F 97); what is new stays new (F 19).
     """
+    record, stayed = as_named(birth.record, record, told.draft)
+    if stayed:
+        await births.note(
+            connection, birth, because(told.why, f"no name for an akta, which stays: {', '.join(stayed)}")
+        )
     certificate = await submissions.certificate(connection, birth.id)
     if certificate is None or not certificate.registered:
         return record
@@ -235,6 +250,7 @@ async def _after_revision(
         await review(context, connection, birth, State.REVOCATION_REVIEW, why)
     elif told.certified and legal and birth.state is not State.REVOCATION_REVIEW:
         why = because(why, "changed after issue: an officer decides")
+        why = replace(why, detail={**why.detail, "cause": events.CHANGED})
         await review(context, connection, birth, State.AMENDMENT_REVIEW, why)
     elif told.certified or (registry_has_it(birth) and not legal):
         await births.note(connection, birth, because(why, "not part of the akta: recorded only"))

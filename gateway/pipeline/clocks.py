@@ -16,11 +16,13 @@ import structlog
 
 from gateway.contract.lifecycle import JUDGED, State
 from gateway.contract.record import Event
+from gateway.errors import StoreUnavailableError
+from gateway.observe.logging import describe
 from gateway.pipeline.rejudge import rejudge
 from gateway.store import births
 from gateway.store import urgency as store
 from gateway.store.births import Why
-from gateway.verify.content import BIRTH_TERM, STILLBIRTH_TERM
+from gateway.verify.moment import BIRTH_TERM, STILLBIRTH_TERM
 
 if TYPE_CHECKING:
     from gateway.pipeline.context import Context
@@ -77,9 +79,14 @@ async def escalate(context: Context) -> int:
     today = {code: _today(context, code) for code in context.facilities}
     told = 0
     for birth_id in await store.escalation_due(context.database, today, OPEN, limit=_BATCH):
-        async with context.database.transaction() as connection:
-            birth = await births.lock(connection, birth_id)
-            told += await _tell(context, connection, birth, today[birth.facility])
+        try:
+            async with context.database.transaction() as connection:
+                birth = await births.lock(connection, birth_id)
+                told += await _tell(context, connection, birth, today[birth.facility])
+        except StoreUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one birth, the others' days have come too
+            _log.warning("clocks.failed", birth_id=str(birth_id), **describe(error))
     async with context.database.transaction() as connection:
         for birth_id in await store.leaving_before(
             connection, context.clock() + _SOON, OPEN, priority=LEAVES_SOON, limit=_BATCH

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.pipeline.breaker import Breaker
+from gateway.pipeline.helper import Helper
 from gateway.pipeline.incident import Incidents
+from gateway.pipeline.signer import Signer
+from gateway.pipeline.turns import Turns
 from gateway.store.schema import Schema
 
 if TYPE_CHECKING:
@@ -65,8 +68,11 @@ class Context:
     rng: random.Random
     public_url: Callable[[], str]
     breaker: Breaker = field(default_factory=Breaker)  # of hospitals' listeners
+    turns: Turns = field(default_factory=Turns)  # at hospitals' listeners
     services: Breaker = field(default_factory=lambda: Breaker(threshold=SERVICE_FAILURES))  # of the registry's services
     incidents: Incidents = field(default_factory=Incidents)
+    helper: Helper = field(default_factory=Helper)  # for what is large
+    signer: Signer = field(default_factory=Signer)
     schema: Schema = field(default_factory=Schema)  # shared; it moves on when the database is migrated
 
     @property

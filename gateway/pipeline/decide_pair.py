@@ -22,6 +22,7 @@ from gateway.store import births, likenesses, queue, submissions
 from gateway.store.queue import Kind
 from gateway.verify.likeness import Verdict, alike, compare
 from gateway.verify.nik import clean_nik
+from gateway.verify.reuse import are_two_mothers
 
 if TYPE_CHECKING:
     import uuid
@@ -241,6 +242,11 @@ def _check(desk: Desk, prior: Birth, into: Birth, certified: Sequence[Birth]) ->
                 f"the registry has {birth.id} ({birth.state.value}): merge when it has answered, "
                 "or ask it to withdraw its case first (procot births withdraw)"
             )
+    if marks := are_two_mothers(prior.record, into.record, today=desk.clock().date()):
+        raise IllegalMoveError(
+            f"the mothers differ ({', '.join(marks).lower()}): babies of two mothers are never merged; where that is a "
+            "mistake, the hospital corrects the mother by A08 first"
+        )
     sexes = {birth.record.child.sex for birth in (prior, into)} - {None}
     if len(sexes) > 1 or compare(prior.record, into.record, today=desk.clock().date()).verdict is Verdict.TWIN:
         raise IllegalMoveError(

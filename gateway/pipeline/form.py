@@ -26,6 +26,7 @@ from gateway.contract.pointer import pointer
 from gateway.contract.ports import Attachment, Draft, Effect
 from gateway.contract.precedence import keep_stronger
 from gateway.contract.revision import apply_draft, changed_paths, leaves_of
+from gateway.contract.strict_json import validated
 from gateway.errors import ProcotError
 from gateway.hl7.location import Location
 from gateway.pipeline import likeness, question
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from gateway.store.database import Connection
 
 _log = structlog.get_logger()
+_MOST_PROBLEMS = 20  # an answer must not be many times its form
 _OPEN = JUDGED | {State.SEALED, State.AWAIT_OFFICE, State.REFUSED}
 # What a form has to get right; what an officer decides (REVIEW) may come in.
 _REFUSED_HOLDS = (State.HOLD_NAME, State.HOLD_DATA, State.AWAIT_FORM)
@@ -95,7 +97,11 @@ class FormRefusedError(ProcotError):
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__(f"the form was not taken: {', '.join(sorted({p.code for p in problems}))}")
-        self.problems = problems
+        self.problems = problems[:_MOST_PROBLEMS]
+
+    def __reduce__(self) -> tuple[type[FormRefusedError], tuple[list[Problem]]]:
+        """Cross over from the helper's process with what makes it."""
+        return FormRefusedError, (self.problems,)
 
 
 class FormTooLateError(ProcotError):
@@ -129,9 +135,10 @@ class _Read:
 def read(raw: bytes, limits: Limits) -> _Read:
     """Read a form and its documents. Raises FormRefusedError naming every place that is wrong."""
     try:
-        form = Form.model_validate_json(raw)
+        form = validated(Form, raw)
     except ValidationError as error:
-        raise FormRefusedError([_shape(e) for e in error.errors(include_url=False, include_input=False)]) from None
+        found = error.errors(include_url=False, include_input=False)[:_MOST_PROBLEMS]
+        raise FormRefusedError([_shape(e) for e in found]) from None
     documents, problems = _documents(form, limits)
     if problems:
         raise FormRefusedError(problems)

@@ -33,13 +33,15 @@ _OUR_ZONE = ZoneInfo("Asia/Jakarta")
 
 
 def _few_at_a_time(parts: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """Yield the messages of a batch in order, so many that go together; a large one ends its few."""
+    """Yield the messages of a batch in order, so many that go together; as much as a large one ends its few."""
     few: list[bytes] = []
+    size = 0
     for part in parts:
         few.append(part)
-        if len(few) == _AT_A_TIME or len(part) >= LARGE_BYTES:
+        size += len(part)
+        if len(few) == _AT_A_TIME or size >= LARGE_BYTES:
             yield few
-            few = []
+            few, size = [], 0
     if few:
         yield few
 

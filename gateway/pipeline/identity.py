@@ -8,21 +8,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
-from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import JUDGED, MOVES, State
 from gateway.contract.ports import Draft, Effect
 from gateway.contract.precedence import keep_stronger
 from gateway.contract.revision import apply_draft, changed_paths, under_number
 from gateway.hl7.location import Location
-from gateway.pipeline import change, question
+from gateway.pipeline import change, question, reuse
 from gateway.pipeline.change import because, is_certified, may_not_vanish, registry_has_it, review
 from gateway.pipeline.draft import places
+from gateway.pipeline.merge_says import fill_gaps
 from gateway.pipeline.rejudge import MESSAGE, doubt, go, keys_of, rejudge
-from gateway.store import attachments, births, likenesses, messages, revisions, siblings
+from gateway.store import attachments, births, events, likenesses, messages, revisions, siblings
 from gateway.store.births import Keys, Why
-from gateway.verify.content import deadline
 from gateway.verify.likeness import name_key
+from gateway.verify.moment import deadline
+from gateway.verify.reuse import are_two_babies, contradiction
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -41,7 +43,6 @@ _NUMBER = "child.medical_record"
 _OPEN = JUDGED | {State.RECEIVED, State.SEALED, State.AWAIT_OFFICE}  # judged anew by whatever is told
 _OUT = frozenset({State.CANCELLED, State.REFUSED, State.MERGED})  # not on its way to a certificate
 _HONORIFICS = frozenset({"NY", "NYONYA", "NN", "NONA", "IBU", "TN", "SDRI"})
-_DAYS_APART = 1  # a birth over midnight may be typed with either date
 
 
 def addressed(draft: Draft, number: str) -> Draft:
@@ -57,20 +58,26 @@ def addressed(draft: Draft, number: str) -> Draft:
 async def join(context: Context, connection: Connection, family: Family, told: Told) -> tuple[bool, Birth | None]:
     """Apply a merge or renumbering, pair by pair; nothing of it where one pair must wait for the registry."""
     for pair in told.draft.prior:
-        if await _must_wait(connection, family, pair):
+        if await _must_wait(context, connection, family, pair):
             return False, None
     joined = None
     for pair in told.draft.prior:
         birth = await _join(context, connection, family, (pair, told))
         joined = joined or (birth.id if birth else None)
         await family.read_again(connection)  # also the first birth: a later pair may have changed it
+        united = family.births.get(number := family.number(pair.new))
+        if united is not None and pair.says is not None and family.number(pair.old) == number:
+            await fill_gaps(context, connection, united, addressed(pair.says, number), told)
+            await family.read_again(connection)
     return True, next((birth for birth in family.births.values() if birth.id == joined), None)
 
 
-async def _must_wait(connection: Connection, family: Family, pair: Prior) -> bool:
+async def _must_wait(context: Context, connection: Connection, family: Family, pair: Prior) -> bool:
     prior, survivor = family.births.get(pair.old), family.birth(pair.new)
     if prior is None or survivor is None or prior.id == survivor.id or prior.state is State.MERGED:
         return False
+    if _contradiction(context, prior, survivor):
+        return False  # nothing becomes of it: what else is told of the two must not wait
     return any([may_not_vanish(b) and not await is_certified(connection, b) for b in (prior, survivor)])
 
 
@@ -91,10 +98,21 @@ async def _join(context: Context, connection: Connection, family: Family, told: 
     await family.point(connection, old=pair.old, new=new, message_id=message.kept.id)
     if prior is not None:
         family.births[new] = family.births.pop(pair.old)
-        await _rekey(context, connection, prior, new, why)
+        again = await _was_cleared_away(connection, prior, message)
+        await _rekey(context, connection, prior, new, because(why, "its old number was cleared away") if again else why)
+        if again:
+            await rejudge(context, connection, prior, because(why, "lives on under its new number"))
     elif survivor is not None:
         await births.note(connection, survivor, because(why, "nothing is known under the old number yet"))
     return prior or survivor
+
+
+async def _was_cleared_away(connection: Connection, birth: Birth, told: Told) -> bool:
+    """Tell whether a birth was withdrawn only since its old number was given up: that came here before this message."""
+    if birth.state is not State.CANCELLED or birth.at_registry or birth.told_at is None or told.at is None:
+        return False
+    overtaken = told.at <= birth.told_at and not await is_certified(connection, birth)
+    return overtaken and await events.moved_by(connection, birth, State.CANCELLED) == "hospital"
 
 
 async def _turn_back(context: Context, connection: Connection, family: Family, pair: Prior, told: Told) -> Birth | None:
@@ -134,12 +152,34 @@ async def _merge(
         await review(context, connection, prior, State.REVOCATION_REVIEW, _with(both, other=survivor))
         await births.note(connection, survivor, _with(both, other=prior))
         return survivor
-    if _differ(prior.record, survivor.record) and not {prior.state, survivor.state} & _OUT:
-        doubted = next(b for b in (prior, survivor) if b not in certified)
-        await births.note(connection, survivor, _with(because(why, "the babies differ: not merged"), other=prior))
-        await _doubt(context, connection, doubted, "MERGE_CONTRADICTION", because(why, "the babies differ: not merged"))
+    if seen := _contradiction(context, prior, survivor):
+        await _contradict(context, connection, (prior, survivor), (seen, certified), why)
         return survivor
     return await make_one(context, connection, family, prior, survivor, why, message_id=told.kept.id)
+
+
+def _contradiction(context: Rules, prior: Birth, survivor: Birth) -> tuple[str, ...]:
+    today = context.clock().astimezone(ZoneInfo(context.facility(survivor.facility).time_zone)).date()
+    return contradiction(prior.record, survivor.record, {prior.state, survivor.state}, today=today)
+
+
+async def _contradict(
+    context: Context,
+    connection: Connection,
+    pair: tuple[Birth, Birth],
+    found: tuple[tuple[str, ...], Sequence[Birth]],
+    why: Why,
+) -> None:
+    """Merge nothing, and lay both before a person as far as they are not certified (F 10 to 13)."""
+    seen, certified = found
+    for birth, other in (pair, pair[::-1]):
+        words = "the mothers differ: not merged" if seen[0] != "BABIES_DIFFER" else "the babies differ: not merged"
+        told = because(why, words)
+        told = Why(told.actor, told.step, told.reason, told.message_id, {"not_merged": str(other.id), "seen": [*seen]})
+        if birth in certified:
+            await births.note(connection, birth, told)
+        else:
+            await reuse.lay_before_a_person(context, connection, birth, reuse.CONTRADICTION, told)
 
 
 async def make_one(  # noqa: PLR0913 - both births, and who says so
@@ -183,10 +223,11 @@ async def unite(context: Rules, connection: Connection, pair: tuple[Birth, Birth
                 await likenesses.decide(connection, found, same=True, by=why.actor, reason=why.reason)
         await _inherit_doubts(connection, keep, other)
         await doubt(connection, keep)
+    withdrawn = other.state is State.CANCELLED
     await _retire(context, connection, other, _with(because(why, "merged into another record"), into=keep))
     await messages.hand_over(connection, old=other.id, new=keep.id)
     await attachments.hand_over(connection, old=other.id, new=keep.id)
-    await _inherit(connection, keep, other)
+    await _inherit(connection, keep, other, withdrawn=withdrawn)
     await _fill(context, connection, keep, other, why)
 
 
@@ -211,14 +252,14 @@ async def _retire(context: Rules, connection: Connection, birth: Birth, why: Why
     await births.note(connection, birth, why)
 
 
-async def _inherit(connection: Connection, keep: Birth, other: Birth) -> None:
-    """Let what a person or the clock said of the merged birth hold for the one that lives."""
+async def _inherit(connection: Connection, keep: Birth, other: Birth, *, withdrawn: bool) -> None:
+    """Let what a person or the clock said of the merged birth hold for the one that lives (`withdrawn`: not when)."""
     if other.priority < keep.priority:
         await births.set_priority(connection, keep, other.priority)
     if other.held and not keep.held:
         await births.set_held(connection, keep, held=True)
         keep.held = True
-    if other.told_at and (keep.told_at is None or keep.told_at < other.told_at):
+    if not withdrawn and other.told_at and (keep.told_at is None or keep.told_at < other.told_at):
         await births.set_told_at(connection, keep, other.told_at)
     if keep.twin_group is None and other.twin_group is not None:
         await siblings.set_twin_group(connection, keep.id, other.twin_group)
@@ -281,24 +322,6 @@ def _known_wins(known: BirthRecord, more: BirthRecord) -> BirthRecord:
     return record
 
 
-def _differ(one: BirthRecord, other: BirthRecord) -> bool:
-    """Tell whether two records cannot be of one baby: sex, order, life, or dates that no typing error explains."""
-    a, b = one.child, other.child
-    pairs = ((a.sex, b.sex), (a.birth_order, b.birth_order))
-    if any(x is not None and y is not None and x != y for x, y in pairs) or one.event is not other.event:
-        return True
-    return bool(a.born_on and b.born_on and abs((a.born_on - b.born_on).days) > _DAYS_APART)
-
-
-async def _doubt(context: Context, connection: Connection, birth: Birth, code: str, why: Why) -> None:
-    """Lay a birth before a person; one that is not judged any more (issued, withdrawn) gets an event."""
-    if birth.state in _OPEN:
-        doubt = Draft(Effect.LINK, birth.medical_record, None, findings=(Finding(code),))
-        await rejudge(context, connection, birth, why, told=doubt)
-    else:
-        await births.note(connection, birth, why)
-
-
 def _with(why: Why, *, other: Birth | None = None, into: Birth | None = None, changed: list[str] | None = None) -> Why:
     """Name births by their ids: an event holds no record number."""
     named = {"merged_with": other, "merged_into": into}
@@ -335,10 +358,11 @@ async def _suspect(context: Context, connection: Connection, first: Birth, birth
             await rejudge(context, connection, birth, because(why, "unlinked"))
         else:
             await births.note(connection, birth, because(why, "unlinked"))
-    elif _differ(first.record, birth.record):
+    elif are_two_babies(first.record, birth.record):
         await births.note(connection, birth, because(why, "linked with a baby that differs: two births"))
     else:
-        await _doubt(context, connection, birth, _SUSPECT, because(why, "linked: perhaps the same birth"))
+        words = because(why, "linked: perhaps the same birth")
+        await reuse.lay_before_a_person(context, connection, birth, _SUSPECT, words)
 
 
 async def link_mother(context: Context, connection: Connection, birth: Birth, told: Told) -> bool:

@@ -29,6 +29,8 @@ FLUSH_S = 2.0
 QUIET_S = 5.0  # nobody met it for so long, and somebody had a good answer: over
 DATABASE = "database"
 KEYS = "keys"
+FILES = "certificate_file"  # single files that their address does not give out
+JOURNAL = "journal"
 _log = structlog.get_logger()
 
 
@@ -78,13 +80,23 @@ class Incidents:
             opened = [seen for seen in noted if await store.note(connection, seen)]
             closed = await store.close_working(connection, working, quiet_s=quiet_s) if working else []
             closed += await store.close_decided(connection)
+            closed += await store.close_fetched(connection, FILES)
+            waits = {seen: await store.waiting(connection, seen.cause, seen.subject) for seen in opened}
         for seen in noted:
             self._forget(seen)
         self._working -= {row["subject"] for row in closed}
         for seen in opened:
             kind = kind_of(seen.subject)
             facility = seen.subject if kind == "hospital" else None
-            _log.warning("incident.opened", code=seen.cause, kind=kind, facility=facility)
+            births, since = waits[seen]
+            _log.warning(
+                "incident.opened",
+                code=seen.cause,
+                kind=kind,
+                facility=facility,
+                births=births,
+                since=since.isoformat(timespec="seconds") if since else None,
+            )
         for row in closed:
             _closed(row)
 
@@ -111,4 +123,5 @@ def _closed(row: asyncpg.Record) -> None:
 
 def kind_of(subject: str) -> str:
     """Return what kind of thing a subject is: a service of the registry, ours, or a hospital."""
-    return subject if subject in {"check", "registry", "document", DATABASE, KEYS, DEAD_LETTER} else "hospital"
+    ours = {"check", "registry", "document", FILES, DATABASE, KEYS, JOURNAL, DEAD_LETTER}
+    return subject if subject in ours else "hospital"

@@ -20,30 +20,38 @@ import structlog
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import State
 from gateway.contract.ports import Effect
-from gateway.errors import MessageNotKeptError, OverloadedError
+from gateway.errors import MessageNotKeptError, OverloadedError, RateLimitedError
 from gateway.hl7.header import salvage_header
 from gateway.hl7.location import Location
 from gateway.mllp.commit import NotKept
+from gateway.observe.logging import describe
+from gateway.pipeline import door
 from gateway.pipeline.answer import NOT_THE_SENDER
+from gateway.pipeline.helper import HelperError
 from gateway.pipeline.large import LARGE_BYTES
 from gateway.pipeline.verdict import UPDATES, Verdict, in_view_of
 from gateway.store.answers import Letter
 from gateway.store.inbox import Kept, Quarantined, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from gateway.contract.ports import Draft
     from gateway.observe.metrics import Metrics
     from gateway.pipeline.answer import Answer, Answerer
+    from gateway.pipeline.helper import Helper
     from gateway.pipeline.large import LargeLane
     from gateway.pipeline.verdict import Judge
-    from gateway.store.inbox import Baby, Inbox
+    from gateway.rates import Buckets
+    from gateway.store.inbox import Inbox
+    from gateway.store.known import Baby, Known
 
 _log = structlog.get_logger()
 _MSH_10 = Location("MSH", 1, 10)
 _HEADER_BYTES = 4096
+_ASKED = frozenset({*UPDATES, Effect.OPEN})  # what the answer to depends on what is known of the baby
+_TOO_FAST = RateLimitedError("a facility sends too many messages a second")
 
 
 def content_digest(raw: bytes) -> bytes:
@@ -74,7 +82,15 @@ def _digests(raw: bytes) -> tuple[bytes, bytes]:
     return hashlib.sha256(raw).digest(), content_digest(raw)
 
 
-def _told(draft: Draft, charset: str) -> str | None:
+def _judged_whole(
+    judge: Judge, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] | None, charset: str
+) -> tuple[Verdict, tuple[bytes, bytes]]:
+    """Return the verdict on a large message and its digests: the helper's work."""
+    verdict = judge.evaluate(raw, peer=peer, certificate_names=certificate_names, charset=charset)
+    return verdict, _digests(raw)
+
+
+def _told(draft: Draft, charset: str, *, refused: bool) -> str | None:
     """Return what the store itself must know of a message, as JSON; of most messages nothing."""
     told: dict[str, Any] = {}
     if draft.effect is Effect.OBSERVE and draft.sent_at:
@@ -83,6 +99,8 @@ def _told(draft: Draft, charset: str) -> str | None:
         told["concerns"] = concerns
     if charset:
         told["charset"] = charset
+    if refused:
+        told["refused"] = True
     return json.dumps(told) if told else None
 
 
@@ -90,11 +108,11 @@ class _Incoming:
     """One message between verdict and commit."""
 
     __slots__ = (
-        "_answerer", "answer", "asks_about", "charset", "digests", "effect", "findings", "peer", "raw", "size",
-        "started", "verdict",
+        "_answerer", "_judge", "answer", "asks_about", "charset", "compares", "digests", "draft", "effect", "findings",
+        "opens", "others", "peer", "raw", "size", "started", "verdict",
     )  # fmt: skip
 
-    def __init__(self, raw: bytes, peer: str, verdict: Verdict, answerer: Answerer, charset: str) -> None:
+    def __init__(self, raw: bytes, peer: str, verdict: Verdict, by: tuple[Judge, Answerer], charset: str) -> None:
         self.raw = raw
         self.charset = charset
         self.digests: tuple[bytes, bytes] | None = None  # made in advance for a large message
@@ -105,16 +123,24 @@ class _Incoming:
         self.findings: Sequence[Finding] = verdict.findings
         self.effect = Effect.NONE
         self.answer: Answer | None = None
-        self._answerer = answerer
-        draft = verdict.draft
+        self._judge, self._answerer = by
+        draft = self.draft = verdict.draft
         self.asks_about: Baby | None = None
-        if draft and draft.effect in UPDATES and draft.medical_record and verdict.facility:
-            self.asks_about = (verdict.facility.code, draft.medical_record)
+        self.others: tuple[Baby, ...] = ()
+        self.opens = self.compares = False
+        asks = draft is not None and (draft.effect in _ASKED or bool(draft.if_open))
+        if draft and asks and draft.medical_record and verdict.facility:
+            code = verdict.facility.code
+            self.asks_about = (code, draft.medical_record)
+            self.others = tuple((code, number) for number in draft.concerns) if draft.prior else ()
+            self.opens, self.compares = draft.effect is Effect.OPEN, door.compares(draft)
 
-    def row(self, known_state: str | None) -> Row | Quarantined:
+    def row(self, known: Mapping[Baby, Known]) -> Row | Quarantined:
         """Decide with what the store knows of the baby, and build the answer that is kept beside the bytes."""
         verdict = self.verdict
-        self.effect, self.findings = in_view_of(verdict, State(known_state) if known_state else None)
+        mine = known.get(self.asks_about) if self.asks_about else None
+        self.effect, self.findings = in_view_of(verdict, State(mine.state) if mine else None)
+        refused = self._object(known) if known and self.compares and self.effect is not Effect.NONE else False
         answer = self.answer = self._answerer.answer(verdict, self.findings)
         header, facility = verdict.header, verdict.facility
         findings = self.findings
@@ -137,10 +163,21 @@ class _Incoming:
             answer_code=answer.code,
             effect=self.effect.value,
             medical_record=draft.medical_record if draft else "",
-            told=_told(draft, self.charset) if draft else None,
+            told=_told(draft, self.charset, refused=refused) if draft else None,
             findings=json.dumps([f.as_dict() for f in findings]) if findings else "[]",
             deferred=self._letter(answer) if answer.deferred else None,
         )
+
+    def _object(self, known: Mapping[Baby, Known]) -> bool:
+        """Say in the answer what is known to be another baby's; True where nothing of the message is to be applied."""
+        facility, draft = self.verdict.facility, self.draft
+        assert facility is not None and draft is not None  # noqa: S101, PT018 - else nothing is compared
+        objection = door.object_to(self._judge, facility, draft, known, now=self._answerer.clock())
+        if objection is None:
+            return False
+        free = any(f.code == "MRN_REUSED_FREE" for f in objection.findings)
+        self.findings = [*objection.findings, *self.findings] if free else objection.findings
+        return objection.refused
 
     def _letter(self, answer: Answer) -> Letter | None:
         """Return the answer for the sender's listener. Of what is kept, the inbox makes the message id its subject."""
@@ -159,12 +196,16 @@ class _Aside:
     peer: str
     answer: bytes
     asks_about: Baby | None = None
+    opens: bool = False
+    compares: bool = False
+    others: tuple[Baby, ...] = ()
+    draft: Draft | None = None
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.size = len(self.raw)
 
-    def row(self, known_state: str | None) -> Quarantined:  # noqa: ARG002 - as every submission
+    def row(self, known: Mapping[Baby, Known]) -> Quarantined:  # noqa: ARG002 - as every submission
         return Quarantined(self.peer, "CONTROL_ID_REUSED", self.raw, self.answer)
 
 
@@ -200,13 +241,22 @@ class Intake:
     """Takes frames from any transport."""
 
     def __init__(
-        self, *, judge: Judge, answerer: Answerer, inbox: Inbox, metrics: Metrics, large: LargeLane | None = None
+        self,
+        *,
+        judge: Judge,
+        answerer: Answerer,
+        inbox: Inbox,
+        metrics: Metrics,
+        large: LargeLane | None = None,
+        pace: Buckets | None = None,
     ) -> None:
+        """Take from each facility what `pace` has room for; without one, and without a lane, there is no limit."""
         self._judge = judge
         self._answerer = answerer
         self._inbox = inbox
         self._metrics = metrics
         self._large = large
+        self._pace = pace
         self._latest: asyncio.Future[Kept] | None = None  # what the inbox was given last
 
     @cached_property
@@ -224,15 +274,25 @@ class Intake:
         """
         out: asyncio.Future[Sequence[bytes]] = asyncio.get_running_loop().create_future()
         if self._large is not None and len(raw) >= LARGE_BYTES:
-            judge = partial(self._judged, raw, peer, certificate_names, charset)
+            judge = partial(self._judged_aside, self._large.helper, raw, peer, certificate_names, charset)
             work = partial(self._take_large, self._large.inbox, judge, self._latest, out, transport)
             if not self._large.enter(len(raw), work):
                 self._turn_away(raw, peer, out, transport)
             return out
         incoming = self._judged(raw, peer, certificate_names, charset)
+        if self._is_over_rate(incoming):
+            out.set_result(self._not_kept(incoming, _TOO_FAST, transport))
+            return out
         kept = self._latest = self._inbox.submit(incoming)
         kept.add_done_callback(lambda done: self._resolve(incoming, done, out, transport))
         return out
+
+    def _is_over_rate(self, incoming: _Incoming) -> bool:
+        """Count a message of a facility that may send it, and tell whether it is one too many."""
+        verdict = incoming.verdict
+        if self._pace is None or verdict.facility is None or verdict.rejected:
+            return False
+        return self._pace.take(verdict.facility.code, time.monotonic()) > 0
 
     def _judged(self, raw: bytes, peer: str, certificate_names: AbstractSet[str] | None, charset: str) -> _Incoming:
         try:
@@ -240,29 +300,48 @@ class Intake:
         except Exception:  # noqa: BLE001 - one poisoned message must not hurt the others, nor go unanswered
             _log.exception("message.poisoned", bytes=len(raw), peer=peer)
             verdict = Verdict(findings=[Finding("INTERNAL", Location("MSH"))])
-        return _Incoming(raw, peer, verdict, self._answerer, charset)
+        return _Incoming(raw, peer, verdict, (self._judge, self._answerer), charset)
+
+    async def _judged_aside(
+        self, helper: Helper, raw: bytes, peer: str, certificate_names: AbstractSet[str] | None, charset: str
+    ) -> _Incoming:
+        """Judge in the helper's process; what breaks it is a poisoned message, as anywhere."""
+        try:
+            verdict, digests = await helper.run(
+                _judged_whole, self._judge.as_of_now(), raw, peer=peer, certificate_names=certificate_names,
+                charset=charset,
+            )  # fmt: skip
+        except HelperError as error:
+            _log.error("message.poisoned", bytes=len(raw), peer=peer, **describe(error))
+            verdict, digests = Verdict(findings=[Finding("INTERNAL", Location("MSH"))]), None
+        incoming = _Incoming(raw, peer, verdict, (self._judge, self._answerer), charset)
+        incoming.digests = digests
+        return incoming
 
     async def _take_large(
         self,
         inbox: Inbox,
-        judge: Callable[[], _Incoming],
+        judge: Callable[[], Awaitable[_Incoming]],
         before: asyncio.Future[Kept] | None,
         out: asyncio.Future[Sequence[bytes]],
         transport: str,
     ) -> None:
         started = time.perf_counter()
         try:
-            incoming = await asyncio.to_thread(judge)
-            incoming.digests = await asyncio.to_thread(_digests, incoming.raw)
+            incoming = await judge()
             incoming.started = started
             if before is not None and not before.done():  # a birth told in it is known to this message
                 await asyncio.wait([before])
         except asyncio.CancelledError:  # the gateway stops
             out.cancel()
             raise
-        except Exception as error:  # noqa: BLE001 - no thread to be had: the transport says so, and the sender keeps it
+        except Exception as error:  # noqa: BLE001 - the transport says so, and the sender keeps it
             if not out.done():
                 out.set_exception(error)
+            return
+        if self._is_over_rate(incoming):
+            if not out.done():
+                out.set_result(self._not_kept(incoming, _TOO_FAST, transport))
             return
         kept = inbox.submit(incoming)
         kept.add_done_callback(lambda done: self._resolve(incoming, done, out, transport))
@@ -271,7 +350,7 @@ class Intake:
     def _turn_away(self, raw: bytes, peer: str, out: asyncio.Future[Sequence[bytes]], transport: str) -> None:
         """Answer a large message that there is no room for; of its text the header is enough."""
         verdict = Verdict(header=salvage_header(raw[:_HEADER_BYTES].decode("latin-1")))
-        incoming = _Incoming(raw, peer, verdict, self._answerer, "")
+        incoming = _Incoming(raw, peer, verdict, (self._judge, self._answerer), "")
         out.set_result(self._not_kept(incoming, OverloadedError("too many large messages wait"), transport))
 
     def _resolve(
@@ -309,8 +388,8 @@ class Intake:
         code = "STORE_UNAVAILABLE"
         if isinstance(error, MessageNotKeptError):
             code = "INTERNAL"
-        elif isinstance(error, OverloadedError):
-            code = "OVERLOADED"
+        elif isinstance(error, OverloadedError | RateLimitedError):
+            code = error.code
         answer = self._answerer.refuse(incoming.verdict, Finding(code, Location("MSH")))
         self._log(incoming, answer.said, transport, note="not kept")
         return answer.frames if code == "INTERNAL" else NotKept(answer.frames)

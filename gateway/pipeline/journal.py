@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from gateway.errors import EvidenceError
+from gateway.errors import EvidenceError, HeadNotKeptError, JournalRewrittenError
+from gateway.evidence.head import Memory
 from gateway.evidence.journal import Chain, Checkpoint, Head, export_head, make_receipt, sign_checkpoint
 from gateway.evidence.merkle import (
     HASH_BYTES,
@@ -27,16 +28,21 @@ from gateway.evidence.merkle import (
     tiles_of,
 )
 from gateway.observe.logging import describe
+from gateway.pipeline.bodies import Bodies, compare
+from gateway.pipeline.incident import JOURNAL
+from gateway.pipeline.signer import join, joined, patrol
 from gateway.store import journal as store
 from gateway.store.journal import Found, Signed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+    from gateway.evidence.head import KeptHead
     from gateway.evidence.keys import Keyring
     from gateway.evidence.merkle import Range
     from gateway.observe.metrics import Metrics
     from gateway.pipeline.context import Context
+    from gateway.pipeline.signer import Signer
     from gateway.store.database import Connection, Database
 
 SEAL_S = 1.0
@@ -56,56 +62,104 @@ async def run(context: Context) -> None:
             continue
         late, error = 0.0, None
         try:
-            more = True
-            while more:
-                more = await seal(context.database, context.keyring) >= ENTRIES
+            await _seal_all(context)
             late = await _observe(context.database, context.metrics)
         except Exception as failed:  # noqa: BLE001 - what is not sealed now is sealed later; births go on meanwhile
             error = failed
-        if error is None and late < _LATE_S:
+        _note(context, error)
+        if error is None and late < _LATE_S and not context.signer.altered:
             quiet_until = 0.0
         elif time.monotonic() >= quiet_until:
             quiet_until = time.monotonic() + _AGAIN_S
-            _tell(late, error)
+            _tell(late, error or altered_entries(context.signer))
+
+
+async def _seal_all(context: Context) -> None:
+    memory = context.signer.remembers(context.keyring)
+    more = True
+    while more:
+        more = await seal(context.database, context.keyring, memory) >= ENTRIES
+    async with context.database.connection() as connection:
+        context.signer.altered = await patrol(connection, context.signer)
+
+
+def _note(context: Context, error: Exception | None) -> None:
+    """Keep for /readyz, incidents and metrics why nothing is signed, or what was found altered."""
+    refused = error if isinstance(error, JournalRewrittenError | HeadNotKeptError) else None
+    context.signer.refusal = str(refused) if refused else ""
+    said = refused or altered_entries(context.signer)
+    context.metrics.journal_rewritten.set(isinstance(said, JournalRewrittenError))
+    if said is not None:
+        context.incidents.seen(said.code, JOURNAL)
+    elif error is None:
+        context.incidents.works(JOURNAL)
+
+
+def altered_entries(signer: Signer) -> JournalRewrittenError | None:
+    """Return what the patrol found, as the error it is. The tree is as it was: what is signed on it is right."""
+    if not signer.altered:
+        return None
+    return JournalRewrittenError(
+        f"the evidence journal in this database was rewritten: {signer.altered}; the tree is as it was signed, and "
+        "receipts of these entries cannot be checked. `procot evidence check` names them; restore them from a backup"
+    )
 
 
 def _tell(late: float, error: Exception | None) -> None:
     """Say that sealing does not work; not a line an attempt."""
-    if error is not None:
+    if isinstance(error, JournalRewrittenError):
+        _log.error("journal.rewritten", code=error.code, **describe(error))
+    elif error is not None:
         _log.warning("journal.not_sealed", **describe(error))
     else:
         _log.warning("journal.late", seconds=round(late))
 
 
-async def seal(database: Database, keyring: Keyring) -> int:
+async def seal(database: Database, keyring: Keyring, memory: Memory | None = None) -> int:
     """Seal the oldest of what waits, in one transaction, and return how many entries they are.
 
-    0 where nothing waits or another process is at it; `ENTRIES` or more where more may wait.
+    0 where nothing waits or another process is at it; `ENTRIES` or more where more may wait. The new head is written
+    beside the keys (`memory`) before its commit, and confirmed after it.
 
-    Raises KeyMissingError, StoreUnavailableError; then everything waits as before.
+    Raises KeyMissingError, JournalRewrittenError, HeadNotKeptError, StoreUnavailableError; then everything waits as
+    before.
     """
     started = time.perf_counter()
+    memory = memory or Memory(keyring.directory)
     async with database.transaction() as connection:
         if not await store.alone(connection):
             return 0
-        before = await store.newest(connection)
+        before = await join(connection, memory, keyring.public)
         size = before.size if before else 0
-        hashes = await store.seal(connection, size, entries=ENTRIES)
+        hashes = await _take(connection, keyring, size)
         if not hashes:
             return 0
         tree = Tiles(size, await store.tiles(connection, growing_tiles(size)))
         await _grow(tree, hashes)
-        head = Head(tree.size, tree.root())
-        at, key = await store.now(connection), keyring.signing
-        checkpoint = Checkpoint(
-            await store.log_id(connection), head, _rfc3339(at), Head(before.size, before.root) if before else None
-        )
-        jws = sign_checkpoint(checkpoint, key)
-        await store.keep_tiles(connection, {key_: tree.content(key_) for key_ in tree.changed})
-        await store.keep_checkpoint(connection, Signed(head.size, head.root, at, key.key_id, jws))
+        signed = await _signed(connection, keyring, tree, before)
+        await asyncio.to_thread(memory.write, signed.jws, committed=False)
+        await store.keep_tiles(connection, {key: tree.content(key) for key in tree.changed})
+        await store.keep_checkpoint(connection, signed)
+    await asyncio.to_thread(memory.confirm, signed.jws)
     spent = round((time.perf_counter() - started) * 1000, 2)
-    _log.info("journal.checkpoint", entries=len(hashes), size=head.size, key_id=key.key_id, duration_ms=spent)
+    _log.info("journal.checkpoint", entries=len(hashes), size=signed.size, key_id=signed.key_id, duration_ms=spent)
     return len(hashes)
+
+
+async def _take(connection: Connection, keyring: Keyring, size: int) -> list[bytes]:
+    """Give what waits its positions; numbers of certificates get their keyed hash here, by a key no database knows."""
+    keyed = {number: keyring.number(number) for number in await store.numbers(connection, entries=ENTRIES)}
+    key_id = keyring.number_key_id if keyed else ""
+    return await store.seal(connection, size, entries=ENTRIES, keyed=keyed, key_id=key_id)
+
+
+async def _signed(connection: Connection, keyring: Keyring, tree: Tiles, before: Signed | None) -> Signed:
+    """Sign a tree's head, behind the checkpoint before it."""
+    at, key = await store.now(connection), keyring.signing
+    head = Head(tree.size, tree.root())
+    behind = Head(before.size, before.root) if before else None
+    jws = sign_checkpoint(Checkpoint(await store.log_id(connection), head, _rfc3339(at), behind), key)
+    return Signed(head.size, head.root, at, key.key_id, jws)
 
 
 async def _grow(tree: Tiles, hashes: list[bytes]) -> None:
@@ -188,20 +242,29 @@ class Checked:
     checkpoints: int = 0
     unsealed: int = 0
     time: str = ""  # of the last checkpoint
+    chain: str = ""  # what is wrong with entries and checkpoints by themselves, "" where nothing is
     problems: list[str] = field(default_factory=list)
+    bodies: Bodies = field(default_factory=Bodies)
 
 
 async def check(
-    database: Database, keys: Mapping[str, bytes], progress: Callable[[int, int], None] = lambda _done, _all: None
+    database: Database,
+    keys: Mapping[str, bytes],
+    progress: Callable[[str, int, int], None] = lambda _what, _done, _all: None,
+    *,
+    keyring: Keyring | None = None,
 ) -> Checked:
     """Check journal and tables against each other, in one snapshot; nothing is written and nobody is held up.
 
     1. Every entry and every checkpoint, in order: places, roots, signatures by `keys` (public halves by key id), each
        checkpoint behind the one before. 2. The stored tree has the entries' hashes, so that receipts can be proved.
-    3. Every message, sealed record and certificate kept since the journal began has its entry, and every message's
-       entry its message. Raises StoreUnavailableError.
+    3. Every body is hashed again and compared with its entry, and every entry has its body (pipeline.bodies). 4. Where
+       `keyring` is given: the journal goes on from the head kept beside those keys, and akta numbers are those that
+       were issued. Raises StoreUnavailableError.
     """
     found = Checked(unsealed=(await store.waiting(database))[0])
+    kept, problems = _kept(keyring)  # before the snapshot, which is never behind it then
+    found.problems += problems
     async with database.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         newest = await store.newest(connection)
         chain = Chain(await store.log_id(connection), keys)
@@ -209,21 +272,36 @@ async def check(
             if newest is not None:
                 await _follow(connection, chain, newest.size, progress)
         except EvidenceError as error:
+            found.chain = str(error)
+            found.problems.append(found.chain)
+        try:
+            if keyring is not None and not problems:
+                await joined(connection, kept, keyring.public, path=Memory(keyring.directory).path)
+        except JournalRewrittenError as error:
             found.problems.append(str(error))
         found.entries, found.checkpoints = chain.size, chain.checkpoints
         found.time = chain.last.time if chain.last else ""
-        found.problems += await store.untold(connection)
+        found.bodies = await compare(connection, keyring, progress)
+        found.problems += found.bodies.problems
     return found
 
 
-async def _follow(connection: Connection, chain: Chain, size: int, progress: Callable[[int, int], None]) -> None:
+def _kept(keyring: Keyring | None) -> tuple[KeptHead | None, list[str]]:
+    """Return the head kept beside the keys, or why it cannot be had."""
+    try:
+        return (Memory(keyring.directory).read(keyring.public), []) if keyring else (None, [])
+    except HeadNotKeptError as error:
+        return None, [str(error)]
+
+
+async def _follow(connection: Connection, chain: Chain, size: int, progress: Callable[[str, int, int], None]) -> None:
     told: list[bytes] = []
     async for item in store.everything(connection, upto=size):
         if isinstance(item, Signed):
             checkpoint = chain.checkpoint(item.jws)
             if checkpoint.head != Head(item.size, item.root):
                 raise EvidenceError(f"checkpoint of {item.size} entries: its columns are not what was signed")
-            progress(item.size, size)
+            progress("journal", item.size, size)
             continue
         told.append(chain.entry(item.position, item.entry))
         if len(told) == TILE or item.position == size - 1:

@@ -1,7 +1,8 @@
 """Large messages go a way of their own, so that nobody else waits for them.
 
-A scanned letter of 5 MiB takes some 25 ms to read and 100 to write. It is judged in a thread and kept by a second
-writer on its own connection, one such message at a time: what it costs in memory is paid once.
+A scanned letter of 5 MiB takes some 25 ms to read and 100 to write, one that was made to be slow a hundred times as
+long. It is judged in a process of its own (pipeline.helper) and kept by a second writer on its own connection, one such
+message at a time: what it costs in memory is paid once.
 """
 
 from __future__ import annotations
@@ -9,20 +10,24 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from gateway.pipeline.helper import HELPED_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from gateway.pipeline.helper import Helper
     from gateway.store.inbox import Inbox
 
-LARGE_BYTES = 256 * 1024
+LARGE_BYTES = HELPED_BYTES
 
 
 class LargeLane:
     """The line of large messages before their own inbox."""
 
-    def __init__(self, inbox: Inbox, *, waiting_bytes: int) -> None:
+    def __init__(self, inbox: Inbox, helper: Helper, *, waiting_bytes: int) -> None:
         """Keep at most `waiting_bytes` in line; `inbox` is nobody else's."""
         self.inbox = inbox
+        self.helper = helper
         self._room = waiting_bytes
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()

@@ -15,8 +15,9 @@ from gateway.contract.lifecycle import State
 from gateway.contract.ports import Draft, Effect
 from gateway.contract.revision import apply_draft, changed_paths, under_number
 from gateway.pipeline.change import Told, about_field
-from gateway.pipeline.draft import places, read_again
+from gateway.pipeline.draft import places
 from gateway.pipeline.rejudge import MESSAGE
+from gateway.pipeline.reread import read_kept
 from gateway.store import messages
 
 if TYPE_CHECKING:
@@ -127,14 +128,5 @@ def _paths(finding: Finding, draft: Draft) -> frozenset[str]:
 
 
 async def _read(context: Context, connection: Connection, kept: Kept) -> Told:
-    raw, _ = await messages.origin(connection, kept.id)
-    profile = context.facility(kept.facility)
-    draft = read_again(
-        raw,
-        charset=kept.charset,
-        facility=profile,
-        hospital=context.hospitals[profile.adapter],
-        received_at=kept.received_at,
-        segment_limit=context.config.limits.segments_per_message,
-    )
+    draft, _ = await read_kept(context, connection, kept)
     return Told(kept, draft)

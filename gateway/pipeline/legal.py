@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 from gateway.contract.lifecycle import CERTIFIED, State
 from gateway.contract.ports import ActKind
-from gateway.contract.registered import as_registered, differing
-from gateway.contract.revision import changed_paths, legal_changes
 from gateway.errors import IllegalMoveError
 from gateway.pipeline.act import ask_to_withdraw, can_withdraw
 from gateway.pipeline.likeness import begun_again
 from gateway.pipeline.rejudge import go, would_be
 from gateway.pipeline.settle import asked_for_data, end_revoked
-from gateway.store import acts, attachments, births, outbound, queue, revisions, submissions
+from gateway.pipeline.taken_back import unlike_akta
+from gateway.store import acts, attachments, births, outbound, queue, submissions
 from gateway.store.queue import Kind
 
 if TYPE_CHECKING:
@@ -57,9 +56,7 @@ async def plan_amendment(connection: Connection, desk: Desk, birth: Birth) -> Pl
             f"the birth is {birth.state.value}: an akta is corrected in AMENDMENT_REVIEW, which a change by A08 after "
             "issue leads to; before issue the hospital's A08 goes to the registry by itself"
         )
-    asked = await revisions.record_of(connection, birth.id, await submissions.certified_revision(connection, birth.id))
-    issued = as_registered(asked, certificate.registered, differing(asked, certificate.registered))
-    paths = legal_changes(changed_paths(issued, birth.record))
+    paths = await unlike_akta(connection, birth)
     if not paths:
         raise IllegalMoveError("the akta says what the hospital says: nothing to correct; close the review by --keep")
     if would_be(desk, birth) is not State.READY:

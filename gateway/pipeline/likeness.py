@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from gateway.contract.lifecycle import JUDGED, State
+from gateway.contract.record import PluralityKind
 from gateway.errors import BirthBusyError
 from gateway.pipeline.rejudge import LIKENESS, doubt, doubt_anew, keys_of, mothers_of, rejudge
 from gateway.store import births, likenesses
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _log = structlog.get_logger()
-# What a new value of makes a birth be compared again. Not the baby's name: it is expected to change (A.6).
+# What a new value of makes a birth be compared again. The name of a single baby not: it is expected to change (A.6).
 _ABOUT_IDENTITY = (
     "event", "mother.", "father.nik", "family_card", "facility.letter_number", "child.sex", "child.born_on",
     "child.born_at", "child.utc_offset", "child.plurality", "child.birth_order", "child.weight_g", "child.nik",
@@ -49,6 +50,8 @@ _WORDS = {
     Verdict.SUSPECT: "perhaps one baby under two record numbers: a person decides",
     Verdict.CONFLICT: "contradicts another birth of this mother: a person decides",
 }
+
+_CONTRADICTING = "a sibling of this delivery that contradicts it: a person decides"
 
 
 async def patiently(attempt: Callable[[frozenset[bytes]], Awaitable[T]], rng: random.Random = _ANY) -> T:
@@ -157,7 +160,7 @@ async def _keep(
             continue
         verdicts.append(likeness.verdict)
         # A withdrawn birth was nobody's double meanwhile: told again, it is one anew.
-        same = before is not None and (before.verdict, before.rule) == (likeness.verdict.value, likeness.rule)
+        same = before is not None and _asks(before) == _asks(_pair(birth, other, likeness, why))
         if not same or birth.state is State.CANCELLED:
             await _tell(context, connection, (birth, other), likeness, why)
     for pair in known.values():
@@ -171,16 +174,14 @@ async def _tell(
     context: Rules, connection: Connection, pair: tuple[Birth, Birth], likeness: Likeness, why: Why
 ) -> None:
     birth, other = pair
-    earlier, later = in_order(birth, other)
     told = likeness.as_dict()
-    await likenesses.keep(
-        connection,
-        Pair.of(earlier.id, later.id, told, owner=_owner(pair, likeness), message_id=why.message_id),
-    )
+    kept = _pair(birth, other, likeness, why)
+    await likenesses.keep(connection, kept)
     context.metrics.likenesses.labels(likeness.verdict.value).inc()
-    words = _WORDS[likeness.verdict]
+    twins = likeness.verdict is Verdict.TWIN
+    words = _CONTRADICTING if twins and kept.waits else _WORDS[likeness.verdict]
     await births.note(connection, birth, _why(why, words, told, other.id))
-    if likeness.verdict is Verdict.TWIN:
+    if not kept.waits:
         await doubt_anew(context, connection, other, _why(why, words, told, birth.id))
         return
     gone = other.submitted > 0
@@ -193,6 +194,17 @@ async def _tell(
         state=other.state.value,
         code=f"{likeness.verdict.value}:{likeness.rule}",
     )
+
+
+def _pair(birth: Birth, other: Birth, likeness: Likeness, why: Why) -> Pair:
+    earlier, later = in_order(birth, other)
+    owner = _owner((birth, other), likeness)
+    return Pair.of(earlier.id, later.id, likeness.as_dict(), owner=owner, message_id=why.message_id)
+
+
+def _asks(pair: Pair) -> tuple[str, str, bool, bool]:
+    """Return what a verdict says and asks for: as long as that is the same, nothing new is told."""
+    return pair.verdict, pair.rule, pair.verdict == Verdict.TWIN.value and pair.waits, pair.of_one_name
 
 
 def _reopening(birth: Birth) -> uuid.UUID | None:
@@ -237,7 +249,9 @@ async def look_again(
 ) -> Verdict:
     """Compare a birth again where something about its identity changed, or it was told anew. Raises BirthBusyError."""
     anew = birth.state is State.CANCELLED
-    if birth.state is State.MERGED or not (anew or any(path.startswith(_ABOUT_IDENTITY) for path in changed)):
+    named = "child.name" in changed and birth.record.child.plurality not in (None, PluralityKind.SINGLE)
+    about = named or any(path.startswith(_ABOUT_IDENTITY) for path in changed)
+    if birth.state is State.MERGED or not (anew or about):
         return Verdict.NEW
     found = await relatives(context, connection, birth.record, keys_of(context, birth.record))
     return await keep(context, connection, birth, found, why)

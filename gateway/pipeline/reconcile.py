@@ -15,7 +15,8 @@ import structlog
 
 from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, State
 from gateway.contract.ports import Outcome, RegistryStatus
-from gateway.errors import RegistryProtocolError
+from gateway.errors import RegistryProtocolError, RegistryUnavailableError
+from gateway.observe.logging import describe
 from gateway.pipeline import operate
 from gateway.pipeline.likeness import begun_again
 from gateway.pipeline.settle import asked_for_data, settle
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 CHORE = "reconcile"
 AHEAD = 3  # revisions after ours that are looked for where a backup was restored
+AWAY = 3  # questions in a row without an answer: the registry is away; fewer are about those cases
 _MOST = 10_000  # differences of one kind that one run lays before people
 _log = structlog.get_logger()
 
@@ -64,6 +66,9 @@ class Report:
     opened: int = 0
     closed: int = 0
     complete: bool = False
+    skipped: int = 0  # the registry gave no answer about them, and answered about others
+    in_a_row: int = 0
+    unanswered: RegistryUnavailableError | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers, by kind."""
@@ -91,9 +96,10 @@ async def reconcile(context: Context, *, told: Callable[[Report], None] | None =
         for found in await store.untold(context.database, listeners=listeners, limit=_MOST):
             await _lay(context, report, found)
         await _registry(context, report, told)
-        async with context.database.transaction() as connection:
-            report.closed = await store.close_unseen(connection, began)
-        report.complete = True
+        if not report.skipped:  # what was not asked about may still be so
+            async with context.database.transaction() as connection:
+                report.closed = await store.close_unseen(connection, began)
+        report.complete = not report.skipped
     finally:
         await _write(context, report)
     return report
@@ -132,6 +138,8 @@ async def _registry(context: Context, report: Report, told: Callable[[Report], N
         after = page[-1].id
         if told is not None:
             told(report)
+    if report.unanswered is not None and report.skipped == report.compared:
+        raise report.unanswered
 
 
 async def _one(context: Context, report: Report, known: Known) -> None:
@@ -142,6 +150,14 @@ async def _one(context: Context, report: Report, known: Known) -> None:
     except RegistryProtocolError as error:
         await _lay(context, report, Difference("ANSWER_UNREADABLE", known.id, detail={"code": error.code}))
         return
+    except RegistryUnavailableError as error:
+        report.skipped, report.unanswered = report.skipped + 1, error
+        report.in_a_row += 1
+        if report.in_a_row >= AWAY:
+            raise  # not this one case: the registry is away
+        _log.warning("reconcile.skipped", birth_id=str(known.id), **describe(error))
+        return
+    report.in_a_row = 0
     if caught_up:
         report.caught_up += 1
         return

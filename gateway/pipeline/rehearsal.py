@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Language = Literal["id", "en"]
 
 _OUR_TROUBLE = 207  # table 0357: not the message, but who sends it or whether we can take it
-_LINE_END = re.compile(r"[\r\n]+")
+_HEADERS = re.compile(r"(?:^|[\r\n])[\ufeff \t]*(MSH[^\r\n]*)", re.IGNORECASE)
 _OWNERS = {
     "gateway": "gerbang akta",
     "hospital": "rumah sakit",
@@ -120,11 +120,23 @@ class Rehearsal:
         """Return what would happen to a message that comes from there."""
         try:
             verdict = self.judge.evaluate(raw, peer=peer, certificate_names=certificate_names, charset=charset)
-            effect, findings = in_view_of(verdict, State.RECEIVED)
-            return Report(verdict, effect, findings, self.answerer.answer(verdict, findings))
         except Exception as error:  # noqa: BLE001 - on the wire it would be answered, so it is here (intake)
-            verdict = Verdict(findings=[Finding("INTERNAL", Location("MSH"))])
-            return Report(verdict, Effect.NONE, verdict.findings, self.refusal(verdict), error)
+            return self.fault(error)
+        return self.report_on(verdict)
+
+    def report_on(self, verdict: Verdict) -> Report:
+        """Return what would follow from a verdict."""
+        try:
+            nobodys = verdict.draft is not None and verdict.draft.effect is Effect.NONE
+            effect, findings = in_view_of(verdict, None if nobodys else State.RECEIVED)
+            return Report(verdict, effect, findings, self.answerer.answer(verdict, findings))
+        except Exception as error:  # noqa: BLE001 - as above
+            return self.fault(error)
+
+    def fault(self, error: Exception) -> Report:
+        """Return what would follow from an error of ours."""
+        verdict = Verdict(findings=[Finding("INTERNAL", Location("MSH"))])
+        return Report(verdict, Effect.NONE, verdict.findings, self.refusal(verdict), error)
 
     def refusal(self, verdict: Verdict) -> Answer:
         """Return the answer to a verdict whose findings say it all."""
@@ -137,9 +149,8 @@ class Rehearsal:
         verdict = Verdict(codec=decoded.codec, header=header, findings=[Finding(code, Location("MSH", 1, 4))])
         return Report(verdict, Effect.NONE, verdict.findings, self.refusal(verdict))
 
-    def receipt(self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] | None, charset: str) -> bytes:
+    def receipt(self, verdict: Verdict) -> bytes:
         """Return CA, or CR with the reason, for a sender that wants no answer on a transport that must give one."""
-        verdict = self.report(raw, peer=peer, certificate_names=certificate_names, charset=charset).verdict
         header = verdict.header
         if header is not None:
             verdict = dataclasses.replace(
@@ -150,8 +161,7 @@ class Rehearsal:
 
 def senders(raw: bytes, *, charset: str = "") -> frozenset[str]:
     """Return every MSH-4 in the bytes, read as the lexer reads it: all that some part of them may be taken for."""
-    lines = _LINE_END.split(decode_told(raw, charset).text.replace("\0", ""))
-    headers = (salvage_header(line) for line in lines)
+    headers = map(salvage_header, _HEADERS.findall(decode_told(raw, charset).text.replace("\0", "")))
     return frozenset(header.facility_code for header in headers if header)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+import structlog
+
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import JUDGED, State, judged_state
-from gateway.contract.record import Event
+from gateway.contract.record import Event, PluralityKind
 from gateway.contract.revision import leaves_of
 from gateway.errors import BirthBusyError
 from gateway.hl7.location import Location
@@ -16,9 +18,10 @@ from gateway.pipeline.routing import route
 from gateway.store import births, likenesses, queue, siblings
 from gateway.store.births import Keys, Why
 from gateway.store.queue import Kind
-from gateway.verify.content import deadline, judge
+from gateway.verify.content import judge
 from gateway.verify.likeness import name_key
 from gateway.verify.missing import missing
+from gateway.verify.moment import deadline
 from gateway.verify.people import check_people
 
 if TYPE_CHECKING:
@@ -31,12 +34,15 @@ if TYPE_CHECKING:
     from gateway.pipeline.context import Context, Rules
     from gateway.store.births import Birth
     from gateway.store.database import Connection
+    from gateway.store.likenesses import Pair
 
+_log = structlog.get_logger()
 MESSAGE = "message"  # marks a stored finding that only a message can show, and only a later one takes back
 OFFICE = "office"  # marks an officer's question: it stands until something that came after it (pipeline.question)
 LIKENESS = "likeness"  # marks one about another birth (pipeline.likeness): no release waves it through, a decision does
 _OUT = frozenset({State.CANCELLED, State.MERGED})
 _DOUBTS = {"suspect": "DUP_SUSPECT", "conflict": "SIBLING_CONFLICT"}
+_SINCE = "SIBLING_SINCE"  # told of a birth that is out of the house: it holds nothing
 
 
 async def rejudge(
@@ -142,19 +148,38 @@ async def go(context: Rules, connection: Connection, birth: Birth, state: State,
 
 
 async def doubt(connection: Connection, birth: Birth, *, reopening: uuid.UUID | None = None) -> bool:
-    """Give a birth the findings that its undecided likenesses ask for, and no others; True where that changed them.
+    """Give a birth the findings that its undecided likenesses ask for, and no others; True where that changes its wait.
 
-    The later of two waits as long as nobody else has it; the earlier one too, unless it was sealed before.
+    The later of two waits as long as nobody else has it; the earlier one too, unless it was sealed before. A single one
+    that was is told that another baby of its delivery came since, so that somebody looks at its akta.
     """
     early = birth.state in JUDGED or birth.state is State.RECEIVED or birth.id == reopening
     gone = birth.at_registry > 0 or (birth.submitted > 0 and birth.state is not State.REFUSED)
     pairs = await likenesses.waiting_of(connection, birth.id, reopening=reopening) if not gone else []
-    codes = sorted({_DOUBTS[pair.verdict] for pair in pairs if early or pair.later == birth.id})
-    if codes == sorted(f["code"] for f in birth.findings if f.get("by") == LIKENESS):
+    codes = {_doubt_of(pair) for pair in pairs if early or pair.later == birth.id}
+    known = {f["code"] for f in birth.findings if f.get("by") == LIKENESS}
+    told = {_SINCE} if not early and await _has_sibling_since(connection, birth, reopening) else set[str]()
+    if codes | told == known:
         return False
     rest = [f for f in birth.findings if f.get("by") != LIKENESS]
-    await births.set_findings(connection, birth, rest + [Finding(code).as_dict() | {"by": LIKENESS} for code in codes])
-    return True
+    more = [Finding(code).as_dict() | {"by": LIKENESS} for code in sorted(codes | told)]
+    await births.set_findings(connection, birth, rest + more)
+    if told - known:
+        _log.warning("birth.sibling_since", birth_id=str(birth.id), facility=birth.facility, state=birth.state.value)
+    return codes != known - {_SINCE}
+
+
+def _doubt_of(pair: Pair) -> str:
+    if pair.verdict in _DOUBTS:
+        return _DOUBTS[pair.verdict]
+    return "TWIN_NAME_SAME" if pair.of_one_name else "SIBLING_CONFLICT"
+
+
+async def _has_sibling_since(connection: Connection, birth: Birth, reopening: uuid.UUID | None) -> bool:
+    """Whether another baby was told of a delivery that this one, sealed or registered, was the only one of."""
+    if birth.record.child.plurality not in (None, PluralityKind.SINGLE) or birth.state in _OUT:
+        return False
+    return await likenesses.has_sibling(connection, birth.id, reopening=reopening)
 
 
 async def _free_others(context: Rules, connection: Connection, birth: Birth) -> None:

@@ -8,7 +8,8 @@ Four classes of error, and what each means for a task:
     unknown      it may have happened                         asked about before anything is sent again, then as above
 
 Attempts are bounded: what fails again and again while its counterpart serves others is laid before a person with
-everything needed to decide. While a counterpart is down for everybody no attempt counts (`pipeline.breaker`).
+everything needed to decide. While a counterpart is down for everybody no attempt counts (`pipeline.breaker`), until the
+task is OLD_S old: then every attempt counts, since nothing may wait for ever unseen.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from typing import TYPE_CHECKING
 from gateway.errors import (
     BirthBusyError,
     DeliveryRefusedError,
+    DeliveryUnansweredError,
     DeliveryUnavailableError,
     DocumentAddressError,
     IllegalMoveError,
     KeyMissingError,
     Next,
     ProcotError,
+    RegistryDocumentError,
     RegistryLoginError,
     RegistryProtocolError,
     RegistryQuotaError,
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
 UNKNOWN_ERROR_ATTEMPTS = 5
 MOST_ATTEMPTS = 60  # of one task, while its counterpart serves others: at the highest pace some five hours
+OLD_S = 3 * 86_400.0  # from this age on a task's failures count, whoever else is served
 LONGEST_WISH_S = 86_400.0  # a Retry-After beyond a day is a mistake of the other side; nothing may sleep for ever
 
 
@@ -69,11 +73,14 @@ ADVICE: dict[str, str] = {
     DocumentAddressError.code: "the registry names an address for the file that is not its own: call the office; if it "
     "is right, add its origin to registry.document_origins and restart, then retry",
     RegistryUnavailableError.code: "the registry serves others: ask the office what is special here, then retry",
+    RegistryDocumentError.code: "the registry does not give out this one file; the hospital has the numbers already: "
+    "ask the office for it, then retry",
     RegistryQuotaError.code: "nothing: it goes on at midnight WIB; procot registry resume, if the quota was raised",
     RegistryLoginError.code: "correct registry.check_user, check_password_file or check_ip and restart, or "
     "procot registry resume once Dukcapil mended its side",
     RegistryUnknownOutcomeError.code: "ask the office whether it has the case; retry asks by our id before it sends",
-    DeliveryUnavailableError.code: "the hospital's listener takes other letters: look at this one, then retry",
+    DeliveryUnavailableError.code: "the hospital's listener takes other letters and leaves this one unanswered: "
+    "look at it there, then retry",
     DeliveryRefusedError.code: "the hospital's listener refused the letter: mend it there and retry, or tell the ward "
     "by another way and discard",
     SignatureError.code: "keys do not fit: check the registry's keys, then retry",
@@ -104,14 +111,19 @@ class Pace:
 
 _PACES: dict[type[ProcotError], Pace] = {
     RegistryUnavailableError: Pace(1, 300),
+    RegistryDocumentError: Pace(30, 300),
+    DocumentAddressError: Pace(30, 300),
     RegistryUnknownOutcomeError: Pace(0.5, 60),
     DeliveryUnavailableError: Pace(1, 300),
+    DeliveryUnansweredError: Pace(10, 300),
     StoreUnavailableError: Pace(0.5, 15),
     BirthBusyError: Pace(0.2, 5),
     KeyMissingError: Pace(5, 60),
 }
 # Those whose cause heals for all tasks at once; no task of theirs is ever special.
 _COMMON = (StoreUnavailableError, KeyMissingError)
+# What one of many meets by itself comes back alone: no herd, and no hurry.
+BY_ITSELF = (RegistryDocumentError, DeliveryUnansweredError)
 _UNKNOWN = Pace(1, 60)
 
 
@@ -160,7 +172,7 @@ def decide(error: BaseException, *, attempt: int, rng: random.Random, before: st
         if isinstance(error, RegistryUnavailableError) and error.after is not None:
             return Again(min(max(error.after, 0.0), LONGEST_WISH_S) + rng.random())
         if pace is not None:
-            return Again(pace.full(attempt, rng))
+            return Again((pace.delay if isinstance(error, BY_ITSELF) else pace.full)(attempt, rng))
     if attempt < UNKNOWN_ERROR_ATTEMPTS or (before not in (None, code) and attempt < MOST_ATTEMPTS):
         return Again(_UNKNOWN.full(attempt, rng))
     return GiveUp(code)

@@ -17,7 +17,7 @@ from gateway.contract.registered import as_registered, differing
 from gateway.contract.revision import changed_paths, legal_changes
 from gateway.errors import RegistryProtocolError
 from gateway.pipeline.rejudge import OFFICE, go, keep_findings, keys_of, rejudge
-from gateway.store import acts, births, messages, queue, revisions, submissions
+from gateway.store import acts, births, events, messages, queue, revisions, submissions
 from gateway.store.births import Why
 from gateway.store.queue import Kind
 
@@ -153,6 +153,8 @@ async def _issued(
 ) -> None:
     outcome, certificate = told
     if not await submissions.keep_certificate(connection, birth.id, outcome.revision, certificate):
+        if await submissions.readdress(connection, birth.id, certificate):
+            await queue.hurry(connection, birth.id, Kind.COLLECT)
         if not await _corrected(context, connection, birth, (outcome, certificate), why):
             await _issued_before(context, connection, birth, certificate, why)
         return
@@ -165,19 +167,21 @@ async def _issued(
     await births.set_findings(connection, birth, [f for f in birth.findings if f["code"] != ASKED_FOR_DATA])
     submitted = await _asked_with(connection, birth, outcome.revision)
     current = not legal_changes(changed_paths(submitted, birth.record))
-    await _certified(context, connection, birth, numbered, current=current)
+    await _certified(context, connection, birth, numbered, outcome.revision, current=current)
     await take_over(context, connection, birth, certificate, (submitted, current), numbered)
     await queue.add(connection, Kind.COLLECT, birth_id=birth.id, priority=birth.priority)
     await _let_waiting_messages_in(connection, birth)
 
 
-async def _certified(context: Context, connection: Connection, birth: Birth, why: Why, *, current: bool) -> None:
+async def _certified(
+    context: Context, connection: Connection, birth: Birth, why: Why, revision: int, *, current: bool
+) -> None:
     """Move a birth whose certificate came. It is valid whatever was decided here meanwhile: then a person looks."""
     if birth.state in IN_FLIGHT or birth.state is State.DEAD_LETTER:
         # No task is dropped: the submission that brought this on may be under way, and finds nothing left to do.
         await births.move(connection, birth, State.ISSUED, why)
         context.metrics.moves.labels(State.ISSUED.value).inc()
-        await _overtaken(context, connection, birth, why, current=current)
+        await _overtaken(context, connection, birth, why, revision, current=current)
         return
     _log.error("registry.issued_unasked", birth_id=str(birth.id), state=birth.state.value)
     wanted = State.ISSUED if current else State.AMENDMENT_REVIEW
@@ -189,17 +193,36 @@ async def _certified(context: Context, connection: Connection, birth: Birth, why
         await births.note(connection, birth, why)
 
 
-async def _overtaken(context: Context, connection: Connection, birth: Birth, why: Why, *, current: bool) -> None:
-    """Lay before a person what the hospital had changed or withdrawn, and the office issued all the same (F 18, 23)."""
+async def _overtaken(
+    context: Context, connection: Connection, birth: Birth, why: Why, revision: int, *, current: bool
+) -> None:
+    """Lay before a person what the hospital had changed or withdrawn, and the office issued all the same (F 18, 23).
+
+    A withdrawal that was granted ended its own case: the certificate of a later `revision` came of the notice told
+    anew.
+    """
     withdrawal = await acts.last(connection, birth.id, ActKind.WITHDRAW)
-    if withdrawal is not None and not withdrawal.detail.get("taken_back"):
+    if withdrawal is not None and not _is_over(withdrawal, revision):
         if withdrawal.status not in ("granted", "refused"):
             await acts.set_status(connection, withdrawal, "refused", "SUDAH_TERBIT")
         reason = "issued though the hospital had withdrawn the notice: the office decides"
-        await go(context, connection, birth, State.REVOCATION_REVIEW, Why(why.actor, why.step, reason))
+        cause = {} if _is_a_persons(withdrawal) else {"cause": events.WITHDRAWN}
+        await go(context, connection, birth, State.REVOCATION_REVIEW, Why(why.actor, why.step, reason, detail=cause))
     elif not current:
         reason = "issued without the hospital's last change: an officer decides"
-        await go(context, connection, birth, State.AMENDMENT_REVIEW, Why(why.actor, why.step, reason))
+        cause = {"cause": events.CHANGED}
+        await go(context, connection, birth, State.AMENDMENT_REVIEW, Why(why.actor, why.step, reason, detail=cause))
+
+
+def _is_over(withdrawal: Act, revision: int) -> bool:
+    """Tell whether a withdrawal says nothing of the certificate of a revision."""
+    return bool(withdrawal.detail.get("taken_back")) or (
+        withdrawal.status == "granted" and withdrawal.revision < revision
+    )
+
+
+def _is_a_persons(withdrawal: Act) -> bool:
+    return withdrawal.actor.startswith(("operator", "officer"))
 
 
 async def take_over(

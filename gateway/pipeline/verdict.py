@@ -6,13 +6,14 @@ first step that ends in a rejection ends the walk, since what follows would judg
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from gateway.contract.finding import Finding
-from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, State
+from gateway.contract.lifecycle import CERTIFIED, IN_FLIGHT, JUDGED, State
 from gateway.contract.ports import PATIENT, Draft, Effect
 from gateway.contract.revision import may_open
 from gateway.errors import Hl7SyntaxError
@@ -21,7 +22,7 @@ from gateway.hl7.header import Header, read_header, salvage_header
 from gateway.hl7.location import Location
 from gateway.hl7.message import REPETITION_LIMIT, TooManyRepetitionsError, parse_message
 from gateway.hl7.told import decode_told
-from gateway.pipeline.draft import decoded_for
+from gateway.pipeline.draft import decoded_for, read_again
 from gateway.verify.content import judge
 from gateway.verify.envelope import check_envelope
 from gateway.verify.identifiers import check_header, check_identifiers
@@ -42,6 +43,7 @@ UPDATES = tuple(effect for effect in Effect if effect not in (Effect.NONE, Effec
 _PID_3 = Location("PID", 1, 3)
 _MSH_7, _MSH_18 = Location("MSH", 1, 7), Location("MSH", 1, 18)
 _SKEW = dt.timedelta(minutes=10)  # a message from the future (domain A.3, F 110)
+_OPEN = JUDGED | IN_FLIGHT | {State.RECEIVED, State.SEALED, State.AWAIT_OFFICE, State.DEAD_LETTER}
 _OF_A_MESSAGE = ("MSH", "PID")  # a second one of these is a second message, or a second patient
 # What the birth lacks once an update has deleted a field (domain F 21).
 _DELETED = {
@@ -85,6 +87,16 @@ class Verdict:
         return f"{self.header.message_code}^{self.header.event}" if self.header else ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Stopped:
+    """A clock that stands still."""
+
+    now: dt.datetime
+
+    def __call__(self) -> dt.datetime:
+        return self.now
+
+
 class Judge:
     """Makes verdicts with the configured facilities, adapters and clock."""
 
@@ -104,6 +116,12 @@ class Judge:
         self._test_messages = test_messages
         self._require_form = require_form
         self._segment_limit = segment_limit
+
+    def as_of_now(self) -> Judge:
+        """Return a judge for whom it stays this moment: it can be handed to another process (pipeline.helper)."""
+        judge = copy.copy(self)
+        judge._clock = _Stopped(self._clock())  # noqa: SLF001 - a copy of ourselves
+        return judge
 
     def evaluate(
         self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] | None = None, charset: str = ""
@@ -138,6 +156,17 @@ class Judge:
                 verdict.findings.append(Finding("CHARSET_DOUBTFUL", _MSH_18))
         return verdict
 
+    def read_again(self, raw: bytes, charset: str, received_at: dt.datetime, facility: FacilityProfile) -> Draft:
+        """Return the draft of a message that was kept. Raises Hl7SyntaxError for what could not be read either."""
+        return read_again(
+            raw,
+            charset=charset,
+            facility=facility,
+            hospital=self._hospitals[facility.adapter],
+            received_at=received_at,
+            segment_limit=self._segment_limit,
+        )
+
     def _lexed(self, text: str) -> Message:
         return parse_message(text.replace("\0", ""), limit=self._segment_limit)
 
@@ -158,6 +187,7 @@ class Judge:
         draft = self._hospitals[facility.adapter].draft(message, facility, now=now)
         if draft.effect is Effect.NONE:
             verdict.findings += draft.findings  # why it is taken for no birth, where that is in doubt
+            verdict.draft = draft if draft.if_open else None
             return
         verdict.draft = draft
         verdict.findings += check_structure(message, verdict.header, load_policy(facility.policy))[:_MOST_FINDINGS]
@@ -218,12 +248,12 @@ def in_view_of(verdict: Verdict, state: State | None) -> tuple[Effect, list[Find
     if draft is None or not draft.medical_record:
         return Effect.NONE, verdict.findings
     if effect not in UPDATES:
-        return effect, verdict.findings
+        return effect, [*verdict.findings, *draft.if_open] if state in _OPEN else verdict.findings
     if effect in (Effect.MERGE, Effect.RENUMBER):  # also of numbers nothing is known of yet (F 12)
         return effect if draft.prior else Effect.NONE, verdict.findings
     if effect is Effect.ATTACH:
-        awaited = [Finding("BIRTH_AWAITED", _PID_3)] if state is None and draft.attachments else []
-        return effect if draft.attachments else Effect.NONE, [*draft.findings, *awaited]
+        effect, said = _of_documents(draft, state)
+        return effect, said + _withdrawn(effect, state)
     if state is None:
         return _unknown_baby(verdict, draft, verdict.facility)
     told = set(draft.places.values())
@@ -231,7 +261,13 @@ def in_view_of(verdict: Verdict, state: State | None) -> tuple[Effect, list[Find
     if effect is Effect.AMEND:
         known = {f.code for f in said}
         said += [f for path, f in _DELETED.items() if path in draft.cleared and f.code not in known]
-    return effect, said + _late_change(effect, state)
+        said += draft.if_open if state in _OPEN else ()
+    return effect, said + _late_change(effect, state) + _withdrawn(effect, state)
+
+
+def _of_documents(draft: Draft, state: State | None) -> tuple[Effect, list[Finding]]:
+    awaited = [Finding("BIRTH_AWAITED", _PID_3)] if state is None and draft.attachments else []
+    return Effect.ATTACH if draft.attachments else Effect.NONE, [*draft.findings, *awaited]
 
 
 def _unknown_baby(verdict: Verdict, draft: Draft, facility: FacilityProfile | None) -> tuple[Effect, list[Finding]]:
@@ -244,13 +280,20 @@ def _unknown_baby(verdict: Verdict, draft: Draft, facility: FacilityProfile | No
         return draft.effect, [Finding("BIRTH_AWAITED", _PID_3)]
     if draft.effect is Effect.CANCEL and _is_young(draft):
         return Effect.NONE, [Finding("BIRTH_UNKNOWN", _PID_3)]
-    return Effect.NONE, []
+    return Effect.NONE, list(draft.if_unknown)
 
 
 def _is_young(draft: Draft) -> bool:
     """Whether the patient was born so shortly before the message that it may be about a birth we should know."""
     born = draft.record.child.born_on if draft.record else None
     return born is not None and draft.sent_at is not None and 0 <= (draft.sent_at.date() - born).days <= _YOUNG_DAYS
+
+
+def _withdrawn(effect: Effect, state: State | None) -> list[Finding]:
+    """Say that a birth is withdrawn to whoever goes on telling of it: only a new notice brings it back (F 22)."""
+    if state is not State.CANCELLED or effect in (Effect.NONE, Effect.CANCEL):
+        return []
+    return [Finding("BIRTH_WITHDRAWN", _PID_3)]
 
 
 def _late_change(effect: Effect, state: State) -> list[Finding]:

@@ -5,6 +5,7 @@ Neither is part of the record that is signed. A restriction is only ever set her
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.store.messages import Kept
 
 _NOBODY = frozenset({"", '""', "N", "0", "NO"})  # values of PV1-16 and NK1-23 that ask for nothing
+_SEGMENTS = re.compile("^(?:PV1|PV2|NK1)[^\n]*", re.IGNORECASE | re.MULTILINE)
 _VIP, _PROTECTED, _EXPECTED, _LEFT = 16, 23, 9, 45  # PV1-16, NK1-23, PV2-9, PV1-45
 
 
@@ -41,10 +43,10 @@ class Visit:
 
 def read_visit(raw: bytes, zone: ZoneInfo, *, charset: str = "") -> Visit:
     """Read the few fields that matter out of a message's bytes. `charset` is what the transport said of them."""
-    lines = (decode_told(raw, charset) if charset else decode(raw)).text.replace("\n", "\r").split("\r")
-    separator = lines[0].lstrip("\ufeff")[3:4] or "|"
+    text = (decode_told(raw, charset) if charset else decode(raw)).text
+    separator = text.lstrip("\ufeff")[3:4].strip() or "|"
     restricted, leaves = False, dict[int, str]()
-    for line in lines:
+    for line in _SEGMENTS.findall(text.replace("\r", "\n")):
         name, fields = line[:3].upper(), line.split(separator)
         if name == "PV1":
             restricted = restricted or _field(fields, _VIP).upper() not in _NOBODY

@@ -13,13 +13,31 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway.contract.lifecycle import MOVES, State
-from gateway.errors import KeyMissingError, LeaseLostError, ProcotError
+from gateway.errors import (
+    KeyMissingError,
+    LeaseLostError,
+    ProcotError,
+    RegistryUnavailableError,
+    RegistryUnknownOutcomeError,
+)
 from gateway.observe.logging import describe
 from gateway.pipeline import act, assign, check, collect, deliver, poll, respond, seal, submit
 from gateway.pipeline.breaker import DOUBLE_S, NotTriedError, Service
 from gateway.pipeline.incident import DATABASE, KEYS
-from gateway.pipeline.retry import MOST_ATTEMPTS, Again, Fault, GiveUp, advice, code_of, decide, fault_of
-from gateway.store import births, queue
+from gateway.pipeline.lanes import Lanes
+from gateway.pipeline.retry import (
+    BY_ITSELF,
+    MOST_ATTEMPTS,
+    OLD_S,
+    Again,
+    Fault,
+    GiveUp,
+    advice,
+    code_of,
+    decide,
+    fault_of,
+)
+from gateway.store import births, lanes, queue
 from gateway.store.births import Why
 from gateway.store.incidents import DEAD_LETTER
 from gateway.store.queue import Kind, Task, Wish
@@ -42,19 +60,17 @@ _STEPS: dict[Kind, Callable[[Context, Task], Awaitable[None]]] = {
     Kind.DELIVER: deliver.run,
     Kind.ANSWER: respond.run,
 }
-# Steps that wait for the registry or a hospital have a share of the workers each: one dead listener, or a registry that
-# times out, must not keep the others from being assigned and sealed.
-_REGISTRY = (Kind.CHECK, Kind.SUBMIT, Kind.POLL, Kind.ACT, Kind.COLLECT)
-_HOSPITAL = (Kind.DELIVER,)
-_ANSWERS = (Kind.ANSWER,)  # apart: no certificate waits behind a listener that takes no acknowledgements
-_OURS = tuple(kind for kind in Kind if kind not in (*_REGISTRY, *_HOSPITAL, *_ANSWERS))
-_GROUPS = (_OURS, _REGISTRY, _HOSPITAL, _ANSWERS)
+# Steps that wait for the registry have a share of the workers: one that times out must not keep the others from being
+# assigned and sealed. Those that wait for one of many counterparts have lanes and no worker (gateway.pipeline.lanes).
+_REGISTRY = (Kind.CHECK, Kind.SUBMIT, Kind.POLL, Kind.ACT)
+_OURS = tuple(kind for kind in Kind if kind not in (*_REGISTRY, *lanes.KINDS))
+_GROUPS = (_OURS, _REGISTRY)
+_AGAIN = 1  # of a group's tasks at once that failed before, so that they leave room for what never failed
 _SERVICES = {
     Kind.CHECK: Service.CHECK,
     Kind.SUBMIT: Service.CASES,
     Kind.POLL: Service.CASES,
     Kind.ACT: Service.CASES,
-    Kind.COLLECT: Service.DOCUMENTS,
 }
 _LOOK_S = 5.0  # how often to look without being woken
 _STUCK_S = 3600.0  # a message nobody can assign is looked at again this often, until a person mends the cause
@@ -67,13 +83,20 @@ class Workers:
         self._context = context
         self._wake = asyncio.Event()
         self._running: dict[asyncio.Task[None], Kind] = {}
+        self._again: set[asyncio.Task[None]] = set()  # those of them that failed before
+        self._lanes = Lanes(context)
         self._stopping = False
         self._store_away = False
 
     def wake(self) -> None:
         """Look for due tasks now; if all workers are busy, as soon as one of them is not."""
-        if self._stopping or len(self._running) < self._context.config.gateway.workers:
+        if self._stopping or self._hands() > 0:
             self._wake.set()
+
+    def _hands(self) -> int:
+        """Return how many workers are free; what has a lane needs none."""
+        busy = sum(kind not in lanes.KINDS for kind in self._running.values())
+        return self._context.config.gateway.workers - busy
 
     async def run(self) -> None:
         """Work until `stop`, then return once what is in hand is done."""
@@ -108,8 +131,10 @@ class Workers:
         """Start what is due and fits; return how long to sleep, 0 to look again at once."""
         self._wake.clear()
         try:
+            lanes_pause = await self._to_lanes()
             await self._claim()
             waiting, pause = self._worth_waiting_for()
+            pause = min(pause, lanes_pause)
             if self._stopping or not waiting:
                 return pause  # a finished one wakes us
             upcoming = await queue.seconds_to_next(self._context.database, waiting)
@@ -127,19 +152,61 @@ class Workers:
             _log.warning("workers.store_unavailable", **describe(error))
         self._store_away = True
 
+    async def _to_lanes(self) -> float:
+        """Start what the lanes have room for; return how long to sleep at most, until one of them may have more."""
+        settings = self._context.config.gateway
+        if self._hands() <= 0 or self._stopping:
+            return _LOOK_S  # a finished one wakes us
+        found = await self._lanes.claim(lease_s=settings.lease_s)
+        if self._stopping:
+            await queue.give_back(self._context.database, [task for task, _ in found])
+            return _LOOK_S
+        for task, lane in found:
+            self._start(task, lane)
+        upcoming = await lanes.seconds_to_next(self._context.database)
+        waits = [wait + 0.005 for wait in (upcoming, self._lanes.pause()) if wait is not None]
+        return min([_LOOK_S, *waits])
+
     def _wishes(self) -> Iterator[tuple[Wish, Service | None]]:
-        """Say what may start; of a service that is down or came back only what it takes (then with the service)."""
+        """Say what may start; of a service that came back only what it takes (then with the service)."""
         services = self._context.services
         for number, kinds in enumerate(_GROUPS):
             room = self._room(kinds)
             limits = {kind: services.room(_SERVICES[kind], room) if kind in _SERVICES else room for kind in kinds}
             free = tuple(kind for kind, limit in limits.items() if limit == room)
             if free and room:
-                yield Wish(free, room, number, room), None
+                yield from self._free(number, free, room)
             for service in Service:
                 narrow = tuple(kind for kind in limits if kind not in free and _SERVICES.get(kind) is service)
-                if narrow and limits[narrow[0]]:
+                if narrow and limits[narrow[0]] and services.open(service):
                     yield Wish(narrow, limits[narrow[0]], number, room), service
+
+    def _free(self, number: int, kinds: tuple[Kind, ...], room: int) -> Iterator[tuple[Wish, Service | None]]:
+        """Say what may start of kinds that nothing holds back; of the registry's the fresh ones first."""
+        if kinds[0] not in _REGISTRY:
+            yield Wish(kinds, room, number, room), None
+            return
+        yield Wish(kinds, room, number, room, failed=False), None
+        again = sum(self._running[task] in _REGISTRY for task in self._again)
+        if again < _AGAIN:
+            yield Wish(kinds, _AGAIN - again, number, room, failed=True), None
+
+    async def _probes(self) -> list[Task]:
+        """Claim one task for each service whose pause is over, and each time another one: see pipeline.breaker."""
+        services, found = self._context.services, list[Task]()
+        for service in (Service.CHECK, Service.CASES):
+            if services.open(service) or not (self._room(_REGISTRY) and services.room(service, 1)):
+                continue
+            kinds = [kind for kind, needs in _SERVICES.items() if needs is service]
+            tasks = await queue.claim_another(
+                self._context.database,
+                kinds,
+                services.suspects(service),
+                lease_s=self._context.config.gateway.lease_s,
+            )
+            services.took(service, len(tasks))
+            found += tasks
+        return found
 
     def _worth_waiting_for(self) -> tuple[list[Kind], float]:
         """Return the kinds for which there is room, and how long to sleep at most."""
@@ -157,38 +224,43 @@ class Workers:
         """Claim what may start, most urgent first, whatever its kind."""
         settings = self._context.config.gateway
         wishes = list(self._wishes())
-        if not wishes:
-            return
-        tasks = await queue.claim_each(
-            self._context.database,
-            [wish for wish, _ in wishes],
-            limit=settings.workers - len(self._running),
-            lease_s=settings.lease_s,
-        )
+        tasks = await self._probes()
+        if wishes:
+            tasks += await queue.claim_each(
+                self._context.database,
+                [wish for wish, _ in wishes],
+                limit=max(0, self._hands() - len(tasks)),
+                lease_s=settings.lease_s,
+            )
         if self._stopping:
             await queue.give_back(self._context.database, tasks)
             return
         for wish, service in wishes:
             if service is not None:
-                self._context.services.took(service, sum(task.kind in wish.kinds for task in tasks))
+                self._context.services.took(service, sum(task.kind in wish.kinds for task in tasks))  # tokens
         for task in tasks:
             self._start(task)
 
     def _room(self, kinds: tuple[Kind, ...]) -> int:
         """Return how many tasks of a group may start: those that wait for others never take every worker."""
         workers = self._context.config.gateway.workers
-        eighths = 1 if kinds is _ANSWERS else 3
-        share = workers if kinds is _OURS else max(min(1, workers), workers * eighths // 8)
+        share = workers if kinds is _OURS else max(min(1, workers), workers * 3 // 8)
         running = sum(kind in kinds for kind in self._running.values())
-        return max(0, min(workers - len(self._running), share - running))
+        return max(0, min(self._hands(), share - running))
 
-    def _start(self, task: Task) -> None:
+    def _start(self, task: Task, lane: str = "") -> None:
         running = asyncio.create_task(self._work(task), name=f"{task.kind.value}-{task.id}")
         self._running[running] = task.kind
+        if task.failures:
+            self._again.add(running)
+        if lane:
+            self._lanes.started(task, lane)
+            running.add_done_callback(lambda _: self._lanes.ended(task.kind, lane))
         running.add_done_callback(self._done)
 
     def _done(self, running: asyncio.Task[None]) -> None:
         self._running.pop(running, None)
+        self._again.discard(running)
         self.wake()
         if not running.cancelled() and (error := running.exception()) is not None:
             _log.error("task.crashed", **describe(error))
@@ -227,7 +299,8 @@ class Workers:
         try:
             if isinstance(error, NotTriedError):
                 return await self._put_back(task, error)
-            decision = decide(error, attempt=task.failures + 1, rng=self._context.rng, before=task.last_error)
+            self._suspect(task, error)
+            decision = decide(error, attempt=_attempt(task, error), rng=self._context.rng, before=task.last_error)
             async with self._context.database.transaction() as connection:
                 match decision:
                     case Again(after_s):
@@ -248,6 +321,12 @@ class Workers:
                 _log.error("task.given_up", code=code, **describe(error))
                 return "given_up"
 
+    def _suspect(self, task: Task, error: Exception) -> None:
+        """Remember which task a service of the registry failed with: the next try there is another one's."""
+        service = _SERVICES.get(task.kind)
+        if service and isinstance(error, (RegistryUnavailableError, RegistryUnknownOutcomeError)):
+            self._context.services.suspect(service, task.id)
+
     def _postponed(self, error: Exception, after_s: float) -> None:
         """Tell of one attempt. An outage has its incident: its single attempts are for who looks closely."""
         if isinstance(error, KeyMissingError):
@@ -264,9 +343,22 @@ class Workers:
         return "not_tried"
 
 
+def _attempt(task: Task, error: Exception) -> int:
+    """Return which failure in a row this is, by which the next try is paced.
+
+    Where nobody is served no failure counts, and the breaker paces: but not what each meets by itself.
+    """
+    if isinstance(error, BY_ITSELF) and error.outage:
+        return max(task.failures + 1, min(task.attempts, MOST_ATTEMPTS - 1))
+    return task.failures + 1
+
+
 def _counted(task: Task, error: Exception) -> int:
-    """Return how many failures in a row count against a task: not what met everybody, and no ward's answers."""
-    if isinstance(error, ProcotError) and error.outage:
+    """Return how many failures in a row count against a task: not what met everybody, and no ward's answers.
+
+    An old task's count all the same, but for a refusal of quota or login (domain F 93, 94), which is nobody's.
+    """
+    if isinstance(error, ProcotError) and error.outage and (task.age_s < OLD_S or type(error).outage):
         return task.failures
     failures = task.failures + 1
     return min(failures, MOST_ATTEMPTS - 2) if task.kind is Kind.ANSWER else failures

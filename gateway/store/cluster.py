@@ -1,6 +1,7 @@
 """The data directory of the embedded PostgreSQL: who holds it, who owns it, how it is made, what is left in it.
 
-Everything here lies inside one directory, and nothing above that directory is ever changed. The layout:
+Everything here lies inside one directory. Above it only the gateway's own data directory is touched: root lets the
+server's user walk through it, so that it needs no capability. The layout:
 
     lock                 held by flock while a supervisor lives; names the holder
     password.<role>      0600, root's or the user's own
@@ -31,7 +32,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from gateway.errors import DatabaseStartError, DataDirectoryHeldError
-from gateway.store.privilege import Identity, end, finished, identity_for, spawn, unused_id
+from gateway.store.privilege import Identity, end, finished, identity_for, let_pass, spawn, unused_id
 
 SUPERUSER = "postgres"
 _INITDB_SECONDS = 120
@@ -154,8 +155,10 @@ class Cluster:
         if os.geteuid() == 0:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
-    def open_to_server(self) -> None:
-        """Let the server's group pass through our directory, and nobody else."""
+    def open_to_server(self, within: Path | None = None) -> None:
+        """Let the server's group pass through our directory, and nobody else; and through the one it lies `within`."""
+        if within is not None:
+            let_pass(within, Identity(self.uid, self.gid))
         status = self.directory.stat()
         if os.geteuid() != 0:
             self.directory.chmod(0o700)
@@ -244,7 +247,7 @@ def _initdb_options(data: Path, secret: Path) -> list[str]:
 
 def _check_version(data: Path, major: str) -> None:
     mark = data / "PG_VERSION"
-    if not mark.is_file():
+    if mark.is_symlink() or not mark.is_file():  # the server's user may have laid a link there, to what only root reads
         raise DatabaseStartError(f"{data} is neither empty nor a PostgreSQL cluster. Choose another --data.")
     found = mark.read_text("ascii", "replace").strip()[:10]
     if found != major:

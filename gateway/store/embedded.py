@@ -83,10 +83,16 @@ _ROLE_STATEMENTS = (
 
 
 class EmbeddedPostgres:
-    """The supervisor of one embedded server. Start it from the main thread: the server dies with the thread."""
+    """The supervisor of one embedded server. Start it from the main thread: the server dies with the thread.
 
-    def __init__(self, directory: Path, *, settings: Mapping[str, str] | None = None) -> None:
+    `within` is the data directory that it lies in, if that is ours too: root opens it to the server's user to pass.
+    """
+
+    def __init__(
+        self, directory: Path, *, within: Path | None = None, settings: Mapping[str, str] | None = None
+    ) -> None:
         self._directory = directory.resolve()
+        self._within = within.resolve() if within else None
         self._settings = {**_SETTINGS, **(settings or {}), **_FIXED}
         self._lock: DirectoryLock | None = None
         self._cluster: Cluster | None = None
@@ -118,7 +124,7 @@ class EmbeddedPostgres:
             self._lock = DirectoryLock.take(self._directory)
             try:
                 self._cluster = Cluster.of(self._directory, binaries)
-                self._cluster.open_to_server()
+                self._cluster.open_to_server(self._within)
                 await self._cluster.ensure()
                 await self._launch(self._cluster)
             except BaseException:
@@ -183,10 +189,13 @@ class EmbeddedPostgres:
         cluster.give(cluster.log, 0o700)
         places = {"unix_socket_directories": f'"{socket}"', "log_directory": str(cluster.log)}
         options = [f"--{name}={value}" for name, value in {**self._settings, **places}.items()]
+        identity = cluster.identity(socket)
+        if identity.closed is not None:
+            structlog.get_logger().warning("postgres.capability", directory=str(identity.closed))
         with cluster.new_startup_log() as output:
             return spawn(
                 [str(cluster.binaries.postgres), "-D", str(cluster.data), *options],
-                cluster.identity(socket),
+                identity,
                 output=output,
                 parent_signal=signal.SIGINT,
             )

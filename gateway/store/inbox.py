@@ -16,26 +16,27 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 
-from gateway.contract.ports import PATIENT
 from gateway.errors import MessageNotKeptError, OverloadedError, StoreUnavailableError
+from gateway.rates import Seldom
 from gateway.store import answers
 from gateway.store.database import UNAVAILABLE, as_unavailable, connect
-from gateway.store.queue import CHANNEL
+from gateway.store.known import NO_NOTICE, Baby, Known, insert_from, known
+from gateway.store.quarantine import Room
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import asyncpg
 
     from gateway.config import Limits
+    from gateway.contract.ports import Draft
     from gateway.store.answers import Letter
 
 _log = structlog.get_logger()
 _RECONNECT_PAUSE_S = 0.25
-_RECOUNT_S = 60.0  # how long this process trusts its own count of what lies in quarantine
+_TELL_S = 60.0  # how often a full quarantine is told of
 
 Key = tuple[str, str, str]  # facility, application, control id: who said it, and which of theirs it is
-Baby = tuple[str, str]  # facility, medical record
 
 
 class Row(NamedTuple):
@@ -101,13 +102,17 @@ class Kept:
 class Submission(Protocol):
     """A message on its way into the inbox."""
 
-    asks_about: Baby | None  # a baby whose state the answer depends on
+    asks_about: Baby | None  # its baby, where the answer depends on what is known of it
+    opens: bool  # a notice: mostly nothing is known of its baby, and the insert itself finds that out
+    compares: bool  # what it says is compared with the record
+    others: tuple[Baby, ...]  # whom a merge names beside
+    draft: Draft | None  # what is told to those behind it
     raw: bytes
     peer: str
     size: int
 
-    def row(self, known_state: str | None) -> Row | Quarantined:
-        """Return what to keep, now that the baby's state is known (None: no such birth)."""
+    def row(self, known: Mapping[Baby, Known]) -> Row | Quarantined:
+        """Return what to keep, by what is known of its baby. Called again where more is known than was thought."""
         ...
 
 
@@ -122,49 +127,26 @@ _TYPES = (
     "text", "text", "text", "text", "text", "bytea", "bytea", "bytea", "bytea", "bytea", "text", "text", "text", "json",
     "json",
 )  # fmt: skip
-
-
-def _insert_from(source: str) -> str:
-    return f"""
-WITH kept AS (
-    INSERT INTO messages ({", ".join(_COLUMNS)})
-    {source}
-    ON CONFLICT (control_id, facility, application) DO NOTHING
-    RETURNING id, facility, application, control_id, effect
-), first_task AS (
-    INSERT INTO tasks (kind, message_id) SELECT 'assign', id FROM kept WHERE effect <> 'none'
-)
-SELECT id, facility, application, control_id,
-       (SELECT pg_notify('{CHANNEL}', '') WHERE EXISTS (SELECT FROM kept WHERE effect <> 'none'))
-FROM kept
-"""  # noqa: S608 - constant names
-
-
 _PARAMETERS = [f"${n}::{kind}" for n, kind in enumerate(_TYPES, 1)]
 _ARRAYS = ", ".join(f"{parameter}[]" for parameter in _PARAMETERS)
-_INSERT = _insert_from(f"SELECT * FROM unnest({_ARRAYS})")  # noqa: S608 - numbers and types
-_INSERT_ONE = _insert_from(f"VALUES ({', '.join(_PARAMETERS)})")  # two thirds of the work on our side
+_INSERT = insert_from(_COLUMNS, f"SELECT * FROM unnest({_ARRAYS})")  # noqa: S608 - numbers and types
+_INSERT_ONE = insert_from(_COLUMNS, f"VALUES ({', '.join(_PARAMETERS)})")  # two thirds of the work on our side
+_TOLD = [_PARAMETERS[_COLUMNS.index(name)] for name in ("facility", "medical_record", "effect")]
+_INSERT_NEW = insert_from(
+    _COLUMNS,  # of babies nobody knows
+    f"SELECT * FROM unnest({_ARRAYS})",  # noqa: S608 - numbers and types
+    f"SELECT * FROM unnest({', '.join(f'{parameter}[]' for parameter in _TOLD)})",  # noqa: S608 - the same
+)
+_INSERT_NEW_ONE = insert_from(_COLUMNS, f"SELECT {', '.join(_PARAMETERS)}", f"SELECT {', '.join(_TOLD)}")
 _QUARANTINE = """
 INSERT INTO quarantine (peer, reason, raw, answer)
 SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[])
 """
-_OPEN_QUARANTINE = "SELECT count(*) FROM (SELECT FROM quarantine WHERE resolved_at IS NULL LIMIT $1) AS q"
 _STORED = """
 SELECT m.facility, m.application, m.control_id, m.id, m.digest, m.content_digest, m.answer, m.application_answer
 FROM unnest($1::text[], $2::text[], $3::text[]) AS k(facility, application, control_id)
 JOIN messages m USING (facility, application, control_id)
 """
-# Of a baby's numbers the one it has now counts. What only waits for a birth tells of none.
-_KNOWN = """
-SELECT k.facility, k.medical_record, coalesce(b.state, 'RECEIVED') AS state
-FROM unnest($1::text[], $2::text[]) AS k(facility, medical_record)
-LEFT JOIN aliases a ON a.facility = k.facility AND a.old = k.medical_record
-LEFT JOIN births b ON b.facility = k.facility AND b.medical_record = coalesce(a.new, k.medical_record)
-WHERE b.id IS NOT NULL OR EXISTS (
-    SELECT FROM messages m WHERE m.facility = k.facility AND m.medical_record = k.medical_record
-    AND m.assigned_at IS NULL AND m.effect <> 'none' AND m.effect <> ALL($3))
-"""
-_NO_NOTICE = ("none", *(effect.value for effect in PATIENT))
 
 
 class Observer(Protocol):
@@ -193,8 +175,8 @@ class Inbox:
         self._ready = asyncio.Event()
         self._connection: asyncpg.Connection | None = None
         self._retry_at = 0.0
-        self._quarantine_room = 0
-        self._recount_at = 0.0
+        self._room = Room(limits)
+        self._full_told = Seldom(_TELL_S)
         self._ended = False
 
     def submit(self, submission: Submission) -> asyncio.Future[Kept]:
@@ -287,49 +269,69 @@ class Inbox:
 
     async def _write(self, batch: list[_Waiting]) -> None:
         connection = await self._connected()
-        known = await _known(connection, batch)
-        rows = _rows(batch, known)
+        submissions = [waiting.submission for waiting in batch]
+        found = await _ask(connection, [s for s in submissions if not s.opens])
+        rows = _rows(submissions, found)
         fresh = _first_of_each_key(rows)
-        refused = [row for row in rows if isinstance(row, Quarantined)]
-        deferring = [row for row in rows if row.deferred]
-        if refused or deferring:
-            async with connection.transaction():
-                if refused:
-                    await self._quarantine(connection, refused)
-                ids = await _insert(connection, fresh)
-                if deferring:
-                    await answers.keep(connection, _letters(rows, fresh, ids))
-        else:
-            ids = await _insert(connection, fresh)
+        ids = await self._keep(connection, rows, fresh, notices_only_of_unknown=True)
+        if ids is None:  # a notice's number is known: rarely, so that the usual one need not ask
+            rows = _rows(submissions, await _ask(connection, submissions))
+            fresh = _first_of_each_key(rows)
+            ids = await self._keep(connection, rows, fresh, notices_only_of_unknown=False) or {}
         before = await _stored(connection, fresh.keys() - ids.keys()) if len(ids) < len(fresh) else {}
-        if deferring and before:
-            await answers.send_again(connection, _asked_again(rows, before))
+        if before and (again := _asked_again(rows, before)):
+            await answers.send_again(connection, again)
         _settle(batch, rows, fresh, ids, before)
 
+    async def _keep(
+        self,
+        connection: asyncpg.Connection,
+        rows: Sequence[Row | Quarantined],
+        fresh: dict[Key, Row],
+        *,
+        notices_only_of_unknown: bool,
+    ) -> dict[Key, int] | None:
+        """Keep a batch; None, and nothing is kept, where a notice is of a baby that is known and must not be."""
+        refused = [row for row in rows if isinstance(row, Quarantined)]
+        deferring = any(row.deferred for row in rows)
+        if not refused and not deferring:
+            return await _insert(connection, fresh, notices_only_of_unknown=notices_only_of_unknown)
+        async with connection.transaction():
+            ids = await _insert(connection, fresh, notices_only_of_unknown=notices_only_of_unknown)
+            if ids is None:
+                return None
+            if refused:
+                await self._quarantine(connection, refused)
+            if deferring:
+                await answers.keep(connection, _letters(rows, fresh, ids))
+        return ids
+
     async def _quarantine(self, connection: asyncpg.Connection, refused: list[Quarantined]) -> None:
-        """Keep what the cap has room for. Between two counts other processes and replays are not seen: it is a cap."""
-        if time.monotonic() >= self._recount_at:
-            cap = self._limits.quarantine_rows
-            self._quarantine_room = cap - await connection.fetchval(_OPEN_QUARANTINE, cap)
-            self._recount_at = time.monotonic() + _RECOUNT_S
-            if self._quarantine_room == 0:
-                _log.error("inbox.quarantine_full", messages=cap)
-        kept = refused[: self._quarantine_room]
+        """Keep what the caps have room for. Between two counts other processes and replays are not seen."""
+        await self._room.recount(connection)
+        kept = []
+        for row in refused:
+            passed = self._room.take(row.peer, len(row.raw) + len(row.answer))
+            if not passed:
+                kept.append(row)
+            elif times := self._full_told.due(f"{passed} {row.peer}", time.monotonic()):
+                _log.error("inbox.quarantine_full", peer=row.peer, reason=passed, messages=times)
         if not kept:
             return
         columns = ([r.peer for r in kept], [r.reason for r in kept], [r.raw for r in kept])
         await connection.execute(_QUARANTINE, *columns, [r.answer for r in kept])
-        self._quarantine_room -= len(kept)
 
 
-def _rows(batch: list[_Waiting], known: dict[Baby, str]) -> list[Row | Quarantined]:
+def _rows(submissions: Sequence[Submission], found: Mapping[Baby, Known]) -> list[Row | Quarantined]:
     """Let each submission decide in order, so that a birth told earlier in the batch is known to the later ones."""
     rows: list[Row | Quarantined] = []
-    for waiting in batch:
-        asked = waiting.submission.asks_about
-        row = waiting.submission.row(known.get(asked) if asked else None)
-        if isinstance(row, Row) and row.effect not in _NO_NOTICE:
-            known.setdefault((row.facility, row.medical_record), "RECEIVED")
+    told = dict(found)
+    for submission in submissions:
+        row = submission.row(told)
+        if isinstance(row, Row) and row.effect not in NO_NOTICE:
+            baby = (row.facility, row.medical_record)
+            before = told.get(baby) or Known("RECEIVED", draft=submission.draft)
+            told[baby] = before.once(row.effect)
         rows.append(row)
     return rows
 
@@ -342,23 +344,32 @@ def _first_of_each_key(rows: Sequence[Row | Quarantined]) -> dict[Key, Row]:
     return fresh
 
 
-async def _known(connection: asyncpg.Connection, batch: Iterable[_Waiting]) -> dict[Baby, str]:
-    babies = list({w.submission.asks_about for w in batch if w.submission.asks_about})
-    if not babies:
-        return {}
-    rows = await connection.fetch(_KNOWN, [b[0] for b in babies], [b[1] for b in babies], _NO_NOTICE)
-    return {(r["facility"], r["medical_record"]): r["state"] for r in rows}
+async def _ask(connection: asyncpg.Connection, submissions: Sequence[Submission]) -> dict[Baby, Known]:
+    whole: set[Baby] = set()
+    babies: set[Baby] = set()
+    for submission in submissions:
+        if submission.asks_about:
+            asked = {submission.asks_about, *submission.others}
+            babies |= asked
+            if submission.compares:
+                whole |= asked
+    return await known(connection, babies, whole=whole)
 
 
-async def _insert(connection: asyncpg.Connection, fresh: dict[Key, Row]) -> dict[Key, int]:
+async def _insert(
+    connection: asyncpg.Connection, fresh: dict[Key, Row], *, notices_only_of_unknown: bool
+) -> dict[Key, int] | None:
     if not fresh:
         return {}
+    guarded = notices_only_of_unknown and any(row.effect == "open" for row in fresh.values())
     if len(fresh) == 1:
         (row,) = fresh.values()
-        kept = await connection.fetch(_INSERT_ONE, *row[: len(_COLUMNS)])
+        kept = await connection.fetch(_INSERT_NEW_ONE if guarded else _INSERT_ONE, *row[: len(_COLUMNS)])
     else:
         columns = list(zip(*fresh.values(), strict=True))
-        kept = await connection.fetch(_INSERT, *columns[: len(_COLUMNS)])
+        kept = await connection.fetch(_INSERT_NEW if guarded else _INSERT, *columns[: len(_COLUMNS)])
+    if guarded and any(number is None for number, *_ in kept):
+        return None
     return {(facility, application, control_id): number for number, facility, application, control_id, _ in kept}
 
 

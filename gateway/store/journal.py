@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.store.marks import go_on_behind
+
 if TYPE_CHECKING:
     import datetime as dt
     import uuid
@@ -22,7 +24,6 @@ LEVEL = 10  # the migration that makes these tables; below it there is no journa
 _LOCK = 0x4A4F55524E414C  # "JOURNAL"
 _PAGE = 4096
 _HASH_BYTES = 32
-_LONG_S = 4 * 3600.0  # a look at every message there is
 
 # Members in the order of RFC 8785; concat_ws passes by what an entry does not have. What PostgreSQL escapes in a JSON
 # string (facilities only: all else is hex, ids and codes) is what RFC 8785 escapes.
@@ -34,7 +35,8 @@ _ENTRY = """'{' || concat_ws(',',
     '"birth":"' || birth || '"',
     '"facility":' || to_json(facility),
     '"kind":"' || kind || '"',
-    '"number":"' || encode(number, 'hex') || '"',
+    '"number_hmac":"' || encode(keyed, 'hex') || '"',
+    CASE WHEN keyed IS NOT NULL THEN '"number_key":"' || $5 || '"' END,
     '"revision":' || revision,
     '"sha256":"' || encode(digest, 'hex') || '"') || '}'"""
 _SEAL = f"""
@@ -43,11 +45,13 @@ WITH oldest AS (
 ), few AS (
     SELECT id, sum(entries) OVER (ORDER BY id) - entries AS before FROM oldest
 ), taken AS (
-    DELETE FROM journal_pending WHERE id IN (SELECT id FROM few WHERE before < $2) RETURNING *
+    DELETE FROM journal_pending WHERE id IN (SELECT id FROM few WHERE before < $2) AND numbers <@ $3::bytea[]
+    RETURNING *
 ), flat AS (
-    SELECT t.id, t.at, t.kind, e.* FROM taken t, unnest(t.facilities, t.digests, t.codes, t.answers, t.applied,
-        t.births, t.revisions, t.numbers) WITH ORDINALITY
+    SELECT t.id, t.at, t.kind, e.*, k.keyed FROM taken t CROSS JOIN LATERAL unnest(t.facilities, t.digests, t.codes,
+        t.answers, t.applied, t.births, t.revisions, t.numbers) WITH ORDINALITY
         AS e (facility, digest, code, answer, applied, birth, revision, number, place)
+    LEFT JOIN unnest($3::bytea[], $4::bytea[]) AS k (number, keyed) ON k.number = e.number
 ), sealed AS (
     INSERT INTO journal (position, facility, digest, entry)
     SELECT $1 + row_number() OVER (ORDER BY id, place) - 1, facility, digest, {_ENTRY} FROM flat
@@ -83,6 +87,11 @@ async def alone(connection: Connection) -> bool:
     return mine
 
 
+async def begin_alone(connection: Connection) -> None:
+    """Become the only sealer until the transaction ends, waiting for the one that is at it."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+
+
 async def log_id(connection: Connection) -> str:
     """Return which log this is."""
     return str(await connection.fetchval("SELECT id FROM journal_log"))
@@ -102,10 +111,38 @@ async def newest(connection: Connection) -> Signed | None:
     return Signed(*row) if row else None
 
 
-async def seal(connection: Connection, size: int, *, entries: int) -> list[bytes]:
-    """Give positions from `size` on to the oldest `entries` that wait, and their commit's rest; return the leaves."""
-    hashes = await connection.fetchval(_SEAL, size, entries) or b""
+async def numbers(connection: Connection, *, entries: int) -> list[bytes]:
+    """Return the SHA-256 of each certificate's number among the oldest `entries` that wait."""
+    rows = await connection.fetch(
+        """SELECT DISTINCT number
+           FROM (SELECT numbers FROM journal_pending ORDER BY id LIMIT $1) AS p, unnest(p.numbers) AS number""",
+        entries,
+    )
+    return [row["number"] for row in rows]
+
+
+async def seal(
+    connection: Connection, size: int, *, entries: int, keyed: Mapping[bytes, bytes], key_id: str
+) -> list[bytes]:
+    """Give positions from `size` on to the oldest `entries` that wait, and their commit's rest; return the leaves.
+
+    `keyed` has what stands in an entry for the SHA-256 of a certificate's number, under the key `key_id`; an entry of a
+    number that is not in it waits for the next time.
+    """
+    hashes = await connection.fetchval(_SEAL, size, entries, list(keyed), list(keyed.values()), key_id) or b""
     return [hashes[i : i + _HASH_BYTES] for i in range(0, len(hashes), _HASH_BYTES)]
+
+
+async def checkpoint(connection: Connection, size: int) -> Signed | None:
+    """Return the checkpoint of a size, None where there is none."""
+    row = await connection.fetchrow("SELECT size, root, at, key_id, jws FROM journal_checkpoints WHERE size = $1", size)
+    return Signed(*row) if row else None
+
+
+async def end(connection: Connection) -> int:
+    """Return the position behind the last sealed entry, under a checkpoint or not."""
+    position: int = await connection.fetchval("SELECT coalesce(max(position) + 1, 0) FROM journal")
+    return position
 
 
 async def keep_checkpoint(connection: Connection, signed: Signed) -> None:
@@ -233,46 +270,19 @@ async def everything(connection: Connection, *, upto: int) -> AsyncIterator[Foun
             return
 
 
-_UNTOLD = """
-SELECT count(*) AS n, min(m.id) AS first FROM messages m
-WHERE m.id > (SELECT after_message FROM journal_log)
-  AND NOT EXISTS (
-      SELECT FROM journal j WHERE j.digest = m.digest AND j.facility = m.facility
-      AND position('"answer":"' || encode(sha256(m.answer), 'hex') || '"' IN j.entry) > 0)
-  AND NOT EXISTS (
-      SELECT FROM journal_pending p, unnest(p.digests, p.facilities, p.answers) AS e (digest, facility, answer)
-      WHERE p.kind = 'message' AND e.digest = m.digest AND e.facility = m.facility AND e.answer = sha256(m.answer))
-"""
-_UNTOLD_SEALS = """
-SELECT count(*) AS n, min(s.birth_id::text) AS first FROM seals s
-WHERE s.sealed_at > (SELECT begun_at FROM journal_log) AND s.payload <> ''  -- erased: retention.erase
-  AND NOT EXISTS (SELECT FROM journal j WHERE j.digest = sha256(s.payload))
-  AND NOT EXISTS (SELECT FROM journal_pending p WHERE p.kind = 'sealed' AND sha256(s.payload) = ANY (p.digests))
-"""
-_UNTOLD_CERTIFICATES = """
-SELECT count(*) AS n, min(c.birth_id::text) AS first FROM certificates c JOIN births b ON b.id = c.birth_id
-WHERE c.settled_at > (SELECT begun_at FROM journal_log) AND c.sha256 ~ '^[0-9a-f]{64}$'
-  AND NOT EXISTS (SELECT FROM journal j WHERE j.digest = decode(c.sha256, 'hex'))
-  AND NOT EXISTS (SELECT FROM journal_pending p WHERE p.kind = 'issued' AND decode(c.sha256, 'hex') = ANY (p.digests))
-"""
-_WITHOUT_MESSAGE = """
-SELECT count(*) AS n, min(j.position) AS first FROM journal j
-WHERE position('"kind":"message"' IN j.entry) > 0
-  AND NOT EXISTS (SELECT FROM messages m WHERE m.digest = j.digest AND m.facility = j.facility)
-"""
-_CHECKS = {
-    "kept messages without an entry that tells of them and of their answer; the first is message": _UNTOLD,
-    "sealed records without an entry; the first is of birth": _UNTOLD_SEALS,
-    "certificates without an entry; the first is of birth": _UNTOLD_CERTIFICATES,
-    "entries of messages that are not there; the first is entry": _WITHOUT_MESSAGE,
-}
+async def note_branch(connection: Connection, *, actor: str, size: int, reason: str) -> None:
+    """Write down that a person goes on from this journal: an entry `restored`, and who said so.
 
-
-async def untold(connection: Connection) -> list[str]:
-    """Return what tables and journal do not agree about, in sentences; a look at every message."""
-    problems = []
-    for words, sql in _CHECKS.items():
-        row = await connection.fetchrow(sql, timeout=_LONG_S)
-        if row is not None and row["n"]:
-            problems.append(f"{row['n']} {words} {row['first']}")
-    return problems
+    What the database has may be behind the registry, as after a restore: it is asked first.
+    """
+    await go_on_behind(connection)
+    await connection.execute(
+        """INSERT INTO restores (backup_at)
+           SELECT coalesce((SELECT max(at) FROM journal_checkpoints), now())"""
+    )
+    await connection.execute(
+        "INSERT INTO operator_acts (actor, act, subject, reason) VALUES ($1, 'evidence.accept', $2, $3)",
+        actor,
+        f"journal of {size} entries",
+        reason,
+    )

@@ -60,8 +60,19 @@ class Pair:
 
     @property
     def waits(self) -> bool:
-        """Whether a person must decide."""
-        return self.decision is None and self.verdict != "twin"
+        """Whether a person must decide: also of twins that contradict each other."""
+        return self.decision is None and (
+            self.verdict != "twin" or self.of_one_name or "PLURALITY_DIFFERS" in self._seen
+        )
+
+    @property
+    def of_one_name(self) -> bool:
+        """Whether two living babies that may be of one sex bear one full name."""
+        return "NAME_SAME" in self._seen and self._seen.isdisjoint(("SEX_DIFFERS", "LIFE_DIFFERS"))
+
+    @property
+    def _seen(self) -> frozenset[str]:
+        return frozenset(reason["code"] for reason in self.reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,20 +160,36 @@ async def of_birth(connection: Connection, birth_id: uuid.UUID) -> list[Pair]:
 
 
 async def waiting_of(connection: Connection, birth_id: uuid.UUID, *, reopening: uuid.UUID | None = None) -> list[Pair]:
-    """Return the verdicts on a birth that a person must decide; what is withdrawn or merged is nobody's double.
+    """Return the verdicts on a birth that a person must decide; what is withdrawn or merged is nobody's double or twin.
 
     `reopening` is a withdrawn birth that is being told again in this transaction: it counts.
     """
     rows = await connection.fetch(
         f"""SELECT {_COLUMNS} FROM likenesses l
-            WHERE (earlier = $1 OR later = $1) AND decision IS NULL AND verdict <> 'twin'
+            WHERE (earlier = $1 OR later = $1) AND decision IS NULL
               AND ((SELECT state FROM births WHERE id = CASE WHEN l.earlier = $1 THEN l.later ELSE l.earlier END)
                   NOT IN ('CANCELLED', 'MERGED') OR $2::uuid IN (l.earlier, l.later))
             ORDER BY found_at, earlier, later""",  # noqa: S608 - constant text
         birth_id,
         reopening,
     )
-    return [Pair(*row) for row in rows]
+    return [pair for pair in (Pair(*row) for row in rows) if pair.waits]
+
+
+async def has_sibling(connection: Connection, birth_id: uuid.UUID, *, reopening: uuid.UUID | None = None) -> bool:
+    """Tell whether a birth has a sibling of its delivery: by the rules, or as a person said of two that were alike."""
+    return bool(
+        await connection.fetchval(
+            """SELECT EXISTS (SELECT FROM likenesses l
+                WHERE (earlier = $1 OR later = $1)
+                  AND ((verdict IN ('twin', 'conflict') AND decision IS DISTINCT FROM 'same')
+                       OR (decision = 'different' AND rule IN ('alike', 'sex-mistyped')))
+                  AND ((SELECT state FROM births WHERE id = CASE WHEN l.earlier = $1 THEN l.later ELSE l.earlier END)
+                      NOT IN ('CANCELLED', 'MERGED') OR $2::uuid IN (l.earlier, l.later)))""",
+            birth_id,
+            reopening,
+        )
+    )
 
 
 async def keep(connection: Connection, pair: Pair) -> None:
@@ -241,8 +268,11 @@ async def listed(database: Database, *, limit: int) -> list[dict[str, Any]]:
             """SELECT l.earlier, l.later, l.verdict, l.rule, l.score, l.found_at, e.state AS earlier_state,
                       o.state AS later_state
                FROM likenesses l JOIN births e ON e.id = l.earlier JOIN births o ON o.id = l.later
-               WHERE l.decision IS NULL AND l.verdict <> 'twin' AND e.state NOT IN ('CANCELLED', 'MERGED')
+               WHERE l.decision IS NULL AND e.state NOT IN ('CANCELLED', 'MERGED')
                  AND o.state NOT IN ('CANCELLED', 'MERGED')
+                 AND (l.verdict <> 'twin' OR l.reasons @> '[{"code": "PLURALITY_DIFFERS"}]'
+                      OR (l.reasons @> '[{"code": "NAME_SAME"}]' AND NOT l.reasons @> '[{"code": "SEX_DIFFERS"}]'
+                          AND NOT l.reasons @> '[{"code": "LIFE_DIFFERS"}]'))
                ORDER BY l.found_at, l.earlier, l.later LIMIT $1""",
             limit,
         )

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A kept message that has an effect on a birth. `charset` is what its transport said of the bytes, mostly ""."""
+    """A kept message that has an effect on a birth. `charset` is what its transport said of the bytes, mostly "".
+
+    `refused`: its sender was told at the door that it is about another baby than the one with its number.
+    """
 
     id: int
     facility: str
@@ -24,6 +27,11 @@ class Kept:
     medical_record: str
     charset: str
     received_at: dt.datetime
+    refused: bool = False
+
+
+_COLUMNS = """id, facility, control_id, event, effect, medical_record, coalesce(told ->> 'charset', ''), received_at,
+              coalesce((told ->> 'refused')::bool, false)"""
 
 
 async def baby_of(connection: Connection, message_id: int) -> tuple[str, str]:
@@ -50,10 +58,9 @@ async def came_after_question(connection: Connection, message_id: int, birth_id:
 async def unassigned(connection: Connection, facility: str, *medical_records: str) -> list[Kept]:
     """Return the messages under some record numbers that wait to be assigned, in the order they were kept."""
     rows = await connection.fetch(
-        """SELECT id, facility, control_id, event, effect, medical_record, coalesce(told ->> 'charset', ''), received_at
-           FROM messages
-           WHERE facility = $1 AND medical_record = ANY($2) AND assigned_at IS NULL AND effect <> 'none'
-           ORDER BY id FOR UPDATE""",
+        f"""SELECT {_COLUMNS} FROM messages
+            WHERE facility = $1 AND medical_record = ANY($2) AND assigned_at IS NULL AND effect <> 'none'
+            ORDER BY id FOR UPDATE""",  # noqa: S608 - constant names
         facility,
         medical_records,
     )
@@ -107,16 +114,19 @@ async def assigned(
 
 
 async def hand_over(connection: Connection, *, old: uuid.UUID, new: uuid.UUID) -> None:
-    """Let the messages of one birth be those of another: the control ids of a merged birth find the one that lives."""
-    await connection.execute("UPDATE messages SET birth_id = $2 WHERE birth_id = $1", old, new)
+    """Let the messages of one birth be those of another: the control ids of a merged birth find the one that lives.
+
+    What withdrew the merged birth says nothing of the other one.
+    """
+    sql = "UPDATE messages SET birth_id = $2 WHERE birth_id = $1 AND effect <> 'cancel'"
+    await connection.execute(sql, old, new)
 
 
 async def telling(connection: Connection, birth_id: uuid.UUID) -> list[Kept]:
     """Return the messages that told of a birth, or withdrew it, in the order they were kept."""
     rows = await connection.fetch(
-        """SELECT id, facility, control_id, event, effect, medical_record, coalesce(told ->> 'charset', ''), received_at
-           FROM messages WHERE birth_id = $1 AND assigned_at IS NOT NULL
-             AND effect IN ('open', 'amend', 'discharge', 'observe', 'cancel') ORDER BY id""",
+        f"""SELECT {_COLUMNS} FROM messages WHERE birth_id = $1 AND assigned_at IS NOT NULL
+              AND effect IN ('open', 'amend', 'discharge', 'observe', 'cancel') ORDER BY id""",  # noqa: S608
         birth_id,
     )
     return [Kept(*row) for row in rows]

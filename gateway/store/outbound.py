@@ -49,6 +49,12 @@ async def keep(
     return number
 
 
+async def written(connection: Connection, birth_id: uuid.UUID, kind: str, subject: str) -> bool:
+    """Tell whether a birth has a letter of this kind and subject, sent or not."""
+    sql = "SELECT EXISTS (SELECT FROM outbound WHERE birth_id = $1 AND kind = $2 AND subject = $3)"
+    return bool(await connection.fetchval(sql, birth_id, kind, subject))
+
+
 async def read(connection: Connection, outbound_id: int) -> Outbound | None:
     """Return a message that still has to be accepted; None where it was."""
     row = await connection.fetchrow(

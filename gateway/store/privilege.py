@@ -1,8 +1,9 @@
 """Which user the embedded server runs as, and how a child becomes that user.
 
-PostgreSQL refuses uid 0, so a root supervisor gives its children to a dedicated uid. It never changes a mode or an
-owner above its own directory: where that uid cannot walk in (a checkout or data below a 0700 home), the child keeps
-exactly one capability, to read and search past file modes. SQL cannot use it: the gateway's role is no superuser.
+PostgreSQL refuses uid 0, so a root supervisor gives its children to a dedicated uid, without any capability. Only where
+that uid cannot walk in (a checkout or data below a 0700 home), whose modes are not ours to change, the child keeps
+exactly one, to read and search past file modes; who starts it says so. SQL cannot use it: the gateway's role is no
+superuser.
 
 This module starts and ends processes, nothing else. It knows neither PostgreSQL nor the data directory's layout.
 """
@@ -46,11 +47,12 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A user to run as, and the one capability it needs to reach its files, if any."""
+    """A user to run as, and the one capability it needs to reach its files, if any, because of a closed place."""
 
     uid: int
     gid: int
     capability: int | None = None
+    closed: Path | None = None
 
     @property
     def differs(self) -> bool:
@@ -69,7 +71,23 @@ def identity_for(uid: int, gid: int, paths: Iterable[Path], programs: Iterable[P
     locked = [program for program in programs if not _may_pass(program, plain)]
     if not closed and not locked:
         return plain
-    return Identity(uid, gid, _capability_for((*closed, *locked)[0], may_execute=not locked))
+    first = (*closed, *locked)[0]
+    return Identity(uid, gid, _capability_for(first, may_execute=not locked), first)
+
+
+def let_pass(directory: Path, identity: Identity) -> None:
+    """Let a user walk through a directory of ours without seeing what lies in it; as root only. Raises OSError.
+
+    Its group where the directory gives that group nothing else, or everybody: a mode that others rely on stays.
+    """
+    status = directory.stat()
+    if os.geteuid() != 0 or status.st_uid != 0 or _may_pass(directory, identity):
+        return
+    if status.st_mode & 0o070:
+        directory.chmod(status.st_mode & 0o7777 | 0o001)
+        return
+    os.chown(directory, 0, identity.gid)
+    directory.chmod(status.st_mode & 0o7777 | 0o010)
 
 
 def unused_id() -> int:

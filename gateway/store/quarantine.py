@@ -5,16 +5,22 @@ Nothing here becomes a message: a replay goes through the front door like any ot
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import asyncpg
 
+    from gateway.config import Limits
     from gateway.store.database import Database
 
 _COLUMNS = "id, received_at, peer, reason, length(raw) AS bytes, resolved_at, resolved_by, resolution"
 _HIGHEST_ID = 2**63 - 1
+_RECOUNT_S = 60.0  # how long a process trusts its own count
+_RECOUNT_SHARE = 1000.0  # counting takes at most this part of the time
+_HELD = """SELECT peer, count(*) AS rows, sum(octet_length(raw) + octet_length(answer))::bigint AS bytes
+           FROM quarantine WHERE resolved_at IS NULL GROUP BY peer"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,41 @@ class Aside:
     def open(self) -> bool:
         """Whether nothing was done about it yet."""
         return self.about["resolved_at"] is None
+
+
+class Room:
+    """What more may be set aside: messages, bytes in all, bytes of a peer. Counted now and then, and down meanwhile."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._rows = self._bytes = 0
+        self._of_peer: dict[str, int] = {}
+        self._recount_at = 0.0
+
+    async def recount(self, connection: asyncpg.Connection) -> None:
+        """Count what lies there, where that is due. The more there is, the more seldom: it takes time."""
+        began = time.monotonic()
+        if began < self._recount_at:
+            return
+        found = await connection.fetch(_HELD)
+        self._of_peer = {row["peer"]: row["bytes"] for row in found}
+        self._rows, self._bytes = sum(row["rows"] for row in found), sum(self._of_peer.values())
+        now = time.monotonic()
+        self._recount_at = now + max(_RECOUNT_S, _RECOUNT_SHARE * (now - began))
+
+    def take(self, peer: str, size: int) -> str:
+        """Count one more in and return ""; where there is no room, the limit that it would pass."""
+        limits = self._limits
+        if self._rows >= limits.quarantine_rows:
+            return "limits.quarantine_rows"
+        if self._bytes + size > limits.quarantine_bytes:
+            return "limits.quarantine_bytes"
+        if self._of_peer.get(peer, 0) + size > limits.quarantine_bytes_per_peer:
+            return "limits.quarantine_bytes_per_peer"
+        self._rows += 1
+        self._bytes += size
+        self._of_peer[peer] = self._of_peer.get(peer, 0) + size
+        return ""
 
 
 async def listing(

@@ -57,16 +57,22 @@ class Task:
     last_error: str | None = None  # how the claim before this one ended
     failures: int = 0  # in a row, before this claim
     facility: str | None = None  # of an answer task: whose listener
+    age_s: float = 0.0  # since it was made
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """At most `room` tasks of these kinds, and with the other wishes of the same group at most `group_room`."""
+    """At most `room` tasks of these kinds, and with the other wishes of the same group at most `group_room`.
+
+    `failed` False wants only such as did not fail before, True only such as did: what fails again and again must not
+    take the place of what never failed.
+    """
 
     kinds: tuple[Kind, ...]
     room: int
     group: int = 0
     group_room: int = 1000
+    failed: bool | None = None
 
 
 # One look a kind and urgency, along the index: what waits under another kind, or for later, costs nothing.
@@ -79,11 +85,12 @@ WITH soft AS MATERIALIZED (
     SELECT set_config('synchronous_commit', 'off', true)
 ), seen AS MATERIALIZED (
     SELECT t.id, t.priority, w.way_to_go, t.due_at, w.wish, w.room, w.family, w.family_room
-    FROM soft CROSS JOIN unnest($3::text[], $4::int[], $5::int[], $6::int[], $7::int[], $8::int[])
-        AS w(kind, way_to_go, wish, room, family, family_room)
+    FROM soft CROSS JOIN unnest($3::text[], $4::int[], $5::int[], $6::int[], $7::int[], $8::int[], $9::bool[])
+        AS w(kind, way_to_go, wish, room, family, family_room, failed)
     CROSS JOIN generate_series(0, 9) AS p(priority) CROSS JOIN LATERAL (
         SELECT id, priority, due_at FROM tasks
         WHERE kind = w.kind AND priority = p.priority AND due_at <= now()
+          AND (w.failed IS NULL OR (failures > 0) = w.failed)
         ORDER BY due_at, id LIMIT w.room FOR UPDATE SKIP LOCKED) AS t
 ), due AS MATERIALIZED (
     SELECT id, priority, way_to_go, due_at FROM (
@@ -96,9 +103,31 @@ WITH soft AS MATERIALIZED (
     UPDATE tasks t SET lease = gen_random_uuid(), attempts = t.attempts + 1, due_at = now() + $2 * interval '1 second'
     FROM due WHERE t.id = due.id
     RETURNING t.id, t.kind, t.lease, t.attempts, t.birth_id, t.message_id, t.outbound_id, t.last_error, t.failures,
-              t.facility, due.priority, due.way_to_go, due.due_at
+              t.facility, extract(epoch FROM now() - t.made_at)::float8 AS age_s,
+              due.priority, due.way_to_go, due.due_at
 )
 SELECT * FROM claimed ORDER BY priority, way_to_go, due_at, id
+"""
+_CLAIM_ANOTHER = """
+WITH soft AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', 'off', true)
+), seen AS MATERIALIZED (
+    SELECT s.id FROM soft CROSS JOIN unnest($2::text[]) AS k(kind) CROSS JOIN generate_series(0, 9) AS p(priority)
+    CROSS JOIN LATERAL (
+        (SELECT id FROM tasks WHERE kind = k.kind AND priority = p.priority AND due_at <= now()
+         ORDER BY due_at, id LIMIT $4)
+        UNION
+        (SELECT id FROM tasks WHERE kind = k.kind AND priority = p.priority AND due_at <= now()
+         ORDER BY due_at DESC, id DESC LIMIT $4)) AS s
+), due AS MATERIALIZED (
+    SELECT t.id FROM tasks t JOIN seen USING (id) WHERE t.due_at <= now()
+    ORDER BY coalesce(array_position($3::bigint[], t.id), 0), t.failures, t.due_at DESC, t.id DESC
+    LIMIT 1 FOR UPDATE OF t SKIP LOCKED
+)
+UPDATE tasks t SET lease = gen_random_uuid(), attempts = t.attempts + 1, due_at = now() + $1 * interval '1 second'
+FROM due WHERE t.id = due.id
+RETURNING t.id, t.kind, t.lease, t.attempts, t.birth_id, t.message_id, t.outbound_id, t.last_error, t.failures,
+          t.facility, extract(epoch FROM now() - t.made_at)::float8 AS age_s
 """
 # How far each step is from a birth's end. A poll is as a check: many may wait, and neither may starve the other.
 _WAY_TO_GO = {
@@ -122,28 +151,43 @@ async def claim(database: Database, *, limit: int, lease_s: float, kinds: Collec
 
 async def claim_each(database: Database, wishes: Sequence[Wish], *, limit: int, lease_s: float) -> list[Task]:
     """Take up to `limit` due tasks that the wishes allow, most urgent first, for `lease_s` seconds: one statement."""
-    rows = await database.fetch(_CLAIM, limit, lease_s, *_columns(wishes))
-    return [
-        Task(
-            r["id"],
-            Kind(r["kind"]),
-            r["lease"],
-            r["attempts"],
-            r["birth_id"],
-            r["message_id"],
-            r["outbound_id"],
-            r["last_error"],
-            failures=r["failures"],
-            facility=r["facility"],
-        )
-        for r in rows
-    ]
+    return [task_of(row) for row in await database.fetch(_CLAIM, limit, lease_s, *_columns(wishes))]
+
+
+async def claim_another(
+    database: Database, kinds: Collection[Kind], suspects: Sequence[int], *, lease_s: float
+) -> list[Task]:
+    """Take one due task to try whether a counterpart is back: one that never failed before any of the `suspects`.
+
+    Among those that never failed the newest, since what held up the counterpart is rather among the oldest.
+    """
+    rows = await database.fetch(
+        _CLAIM_ANOTHER, lease_s, [kind.value for kind in kinds], list(suspects), len(suspects) + 1
+    )
+    return [task_of(row) for row in rows]
+
+
+def task_of(row: asyncpg.Record) -> Task:
+    """Return the task of a claimed row."""
+    return Task(
+        row["id"],
+        Kind(row["kind"]),
+        row["lease"],
+        row["attempts"],
+        row["birth_id"],
+        row["message_id"],
+        row["outbound_id"],
+        row["last_error"],
+        failures=row["failures"],
+        facility=row["facility"],
+        age_s=row["age_s"],
+    )
 
 
 def _columns(wishes: Sequence[Wish]) -> list[list[object]]:
     """Return the wishes as columns, a row for each kind."""
     lines = [
-        (kind.value, _WAY_TO_GO[kind], n, w.room, w.group, w.group_room)
+        (kind.value, _WAY_TO_GO[kind], n, w.room, w.group, w.group_room, w.failed)
         for n, w in enumerate(wishes)
         for kind in w.kinds
     ]
@@ -230,6 +274,24 @@ async def put_back(connection: Connection, task: Task, *, delay_s: float) -> Non
         task.lease,
         delay_s,
     )
+
+
+async def is_open(connection: Connection, birth_id: uuid.UUID, kind: Kind) -> bool:
+    """Tell whether a birth has a task of a kind."""
+    sql = "SELECT EXISTS (SELECT FROM tasks WHERE birth_id = $1 AND kind = $2)"
+    return bool(await connection.fetchval(sql, birth_id, kind.value))
+
+
+async def seconds_to_earlier(connection: Connection, task: Task) -> float | None:
+    """Return in how many seconds the letter of the same birth before this one is due, None where none waits."""
+    due: float | None = await connection.fetchval(
+        """SELECT extract(epoch FROM min(due_at) - now())::float8 FROM tasks
+           WHERE birth_id = $1 AND kind = $2 AND outbound_id < $3""",
+        task.birth_id,
+        task.kind.value,
+        task.outbound_id,
+    )
+    return None if due is None else max(0.0, due)
 
 
 async def hurry(connection: Connection, birth_id: uuid.UUID, kind: Kind) -> bool:

@@ -211,6 +211,20 @@ async def certificate(connection: Connection, birth_id: uuid.UUID) -> Certificat
     )
 
 
+async def readdress(connection: Connection, birth_id: uuid.UUID, issued: Certificate) -> bool:
+    """Keep where the file of the same certificate lies now; False where nothing changed, or the file is here."""
+    moved = await connection.fetchval(
+        """UPDATE certificates SET document_url = $4
+           WHERE birth_id = $1 AND number = $2 AND sha256 = $3 AND $4 <> '' AND document_url <> $4 AND document IS NULL
+           RETURNING birth_id""",
+        birth_id,
+        issued.number,
+        issued.sha256,
+        issued.document_url,
+    )
+    return moved is not None
+
+
 async def keep_document(connection: Connection, birth_id: uuid.UUID, document: bytes) -> None:
     """Keep the certificate's file, whose digest was checked."""
     await connection.execute("UPDATE certificates SET document = $2 WHERE birth_id = $1", birth_id, document)

@@ -6,32 +6,27 @@ Nothing is corrected here, and nothing guessed.
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from gateway.contract.finding import Finding
 from gateway.contract.lifecycle import State, judged_state
+from gateway.contract.nobody import is_nobody
 from gateway.contract.record import Event, PlaceKind, PluralityKind, Sex, Variant
 from gateway.hl7.location import Location
 from gateway.verify.cards import check_card
 from gateway.verify.form import missing_items
+from gateway.verify.moment import VIABLE_WEEKS, moment_problems
 from gateway.verify.names import check_name, check_parent_name, is_unreadable
 from gateway.verify.nik import LENGTH, age_on, birth_date_of, check_nik, clean_nik
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Iterable, Mapping
 
     from gateway.contract.facility import FacilityProfile
-    from gateway.contract.record import BirthRecord
 
-BIRTH_TERM = dt.timedelta(days=60)
-STILLBIRTH_TERM = dt.timedelta(days=30)
-_DAY = dt.timedelta(days=1)
-_CLOCK_TOLERANCE = dt.timedelta(hours=1)  # F 70
-_VIABLE_WEEKS = 28  # F 73, 74
 _GRAMS, _CENTIMETRES, _WEEKS = (300, 7000), (20, 65), (20, 45)  # B.5
 _MOTHER_AGE = (17, 60)  # F 54, 55
 _REGION = 4  # digits of a kabupaten or kota
@@ -181,23 +176,6 @@ def judge(
     return Judgement(tuple(ordered), judged_state(holds))
 
 
-def deadline(record: BirthRecord, now: dt.datetime) -> dt.date | None:
-    """Return the last day to register: 60 days after a birth, 30 after a stillbirth (B.7, F 73).
-
-    None without a credible birth date (one after `now` is none) and below 28 weeks, where nothing is registered (F 74).
-    """
-    child = record.child
-    return _last_day(child.born_on, child.gestation_weeks, now, live=record.event is Event.LIVE_BIRTH)
-
-
-def _last_day(born: dt.date | None, weeks: int | None, now: dt.datetime, *, live: bool) -> dt.date | None:
-    if born is None or born > now.date() + _DAY:
-        return None
-    if live:
-        return born + BIRTH_TERM
-    return None if weeks is not None and weeks < _VIABLE_WEEKS else born + STILLBIRTH_TERM
-
-
 def _event(case: _Case) -> None:
     """F 73-75: from 28 weeks on a stillbirth is registered, before it is not; unknown, or alive, is for a person."""
     if case.live:
@@ -209,47 +187,13 @@ def _event(case: _Case) -> None:
     if weeks is None:
         case.tell("GESTATION_UNKNOWN", "child.gestation_weeks")
     else:
-        case.tell("STILLBIRTH_GE_28W" if weeks >= _VIABLE_WEEKS else "STILLBIRTH_LT_28W", "child.gestation_weeks")
+        case.tell("STILLBIRTH_GE_28W" if weeks >= VIABLE_WEEKS else "STILLBIRTH_LT_28W", "child.gestation_weeks")
 
 
 def _moment(case: _Case) -> None:
     """F 66-71: the day and time of birth."""
-    born, offset = case.values.get("child.born_on"), case.values.get("child.utc_offset")
-    if born is None:
-        case.tell("BIRTH_DATE", "child.born_on")
-        return
-    if case.live and "child.born_at" not in case.values:
-        case.tell("BIRTH_TIME", "child.born_at")
-    if _is_future(case, born, offset):
-        case.tell("BIRTH_FUTURE", "child.born_on")
-    if case.today - born > STILLBIRTH_TERM:  # the shorter term: most are told within it
-        last = _last_day(born, case.values.get("child.gestation_weeks"), case.now, live=case.live)
-        if last and case.today > last:
-            case.tell("BIRTH_LATE", "child.born_on", days=str((case.today - born).days))
-    if offset and offset != _offset_on(case.zone, born):
-        case.tell("BIRTH_OFFSET", "child.utc_offset", offset=offset)
-
-
-@lru_cache(maxsize=512)
-def _offset_on(zone: ZoneInfo, day: dt.date) -> str:
-    """Return a zone's offset at noon of a day, as records write it."""
-    text = dt.datetime.combine(day, dt.time(12), zone).strftime("%z")
-    return f"{text[:3]}:{text[3:5]}"
-
-
-def _is_future(case: _Case, born: dt.date, offset: str | None) -> bool:
-    at = case.values.get("child.born_at")
-    if at is None or offset is None:
-        return born > case.today
-    wall = dt.datetime(born.year, born.month, born.day, int(at[:2]), int(at[3:]), tzinfo=dt.UTC)
-    return wall - _east_of_utc(offset) > case.now + _CLOCK_TOLERANCE
-
-
-@lru_cache(maxsize=512)
-def _east_of_utc(offset: str) -> dt.timedelta:
-    """Read an offset as records write it."""
-    minutes = int(offset[1:3]) * 60 + int(offset[4:6])
-    return dt.timedelta(minutes=-minutes if offset[0] == "-" else minutes)
+    for code, path, parameters in moment_problems(case.values, zone=case.zone, now=case.now, live=case.live):
+        case.tell(code, path, **parameters)
 
 
 def _place(case: _Case) -> None:
@@ -313,8 +257,13 @@ def _name(case: _Case) -> None:
     if name is None:
         case.tell("NAME_MISSING", "child.name")
         return
-    parents = [found for path in ("mother.name", "father.name") if (found := values.get(path))]
-    for code in check_name(name, as_sent=values.get("child.name_as_sent") or "", parents=parents):
+    found = check_name(
+        name,
+        as_sent=values.get("child.name_as_sent") or "",
+        mother=values.get("mother.name") or "",
+        father=values.get("father.name") or "",
+    )
+    for code in found:
         parameters = {"count": str(len(name))} if code == "LENGTH" else {}
         case.tell(f"NAME_{code}", "child.name", **parameters)
 
@@ -422,19 +371,23 @@ def _form(case: _Case) -> None:
 
 
 _PARTICIPANTS = (
-    ("REPORTER_NAME_UNREADABLE", "reporter.name", ""),
-    ("WITNESS_NAME_UNREADABLE", "witnesses.0.name", "I"),
-    ("WITNESS_NAME_UNREADABLE", "witnesses.1.name", "II"),
+    ("REPORTER", "reporter.name", ""),
+    ("WITNESS", "witnesses.0.name", "I"),
+    ("WITNESS", "witnesses.1.name", "II"),
 )
 
 
 def _participants(case: _Case) -> None:
     """A.8, F 105: reporter and witnesses are named in the register, whoever has to name them."""
     values = case.values
-    for code, path, which in _PARTICIPANTS:
+    for who, path, which in _PARTICIPANTS:
         name = values.get(path)
-        if name and not name.isascii() and is_unreadable(name):
-            case.tell(code, path, which=which)
+        if not name:
+            continue
+        if not name.isascii() and is_unreadable(name):
+            case.tell(f"{who}_NAME_UNREADABLE", path, which=which)
+        elif is_nobody(name):
+            case.tell(f"{who}_NAME_PLACEHOLDER", path, which=which)
 
 
 def _consent(case: _Case) -> None:

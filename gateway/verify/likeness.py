@@ -19,6 +19,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract.naming import is_placeholder, normalise_name
+from gateway.contract.nobody import is_no_name, is_nobody
 from gateway.contract.record import PluralityKind
 from gateway.verify.nik import birth_date_of, check_nik, clean_nik, sex_of
 
@@ -217,7 +218,7 @@ class _Pair:
         a, b = one.child, other.child
         self.mother = mother
         self.complete = complete
-        self.reasons = tuple(_seen(one, other))
+        self.reasons = tuple(observed(one, other))
         self._codes = {reason.code for reason in (*seen, *self.reasons)}
         self.weights_known = a.weight_g is not None and b.weight_g is not None
         self.several_told = sum(child.plurality not in (None, PluralityKind.SINGLE) for child in (a, b))
@@ -244,7 +245,8 @@ class _Pair:
 # -------------------------------------------------------------------------------------------------- the babies
 
 
-def _seen(one: BirthRecord, other: BirthRecord) -> Iterable[Reason]:
+def observed(one: BirthRecord, other: BirthRecord) -> Iterable[Reason]:
+    """Yield what is the same of two babies, and what differs."""
     a, b = one.child, other.child
     yield from _moments(a, b)
     yield from _measures(a, b)
@@ -254,6 +256,9 @@ def _seen(one: BirthRecord, other: BirthRecord) -> Iterable[Reason]:
         yield Reason("SEX_SAME", 1) if a.sex is b.sex else Reason("SEX_DIFFERS", -4)
     if one.event is not other.event:
         yield Reason("LIFE_DIFFERS", -4)
+    kinds = {a.plurality, b.plurality} - {None}
+    if PluralityKind.SINGLE in kinds and len(kinds) > 1:
+        yield Reason("PLURALITY_DIFFERS")
     orders = (order_of(one), order_of(other))
     if None not in orders:
         yield Reason("ORDER_SAME", 1) if orders[0] == orders[1] else Reason("ORDER_DIFFERS", -6)
@@ -362,7 +367,7 @@ def _measures(a: Child, b: Child) -> Iterable[Reason]:
 def _names(a: Child, b: Child) -> Iterable[Reason]:
     if a.name is None or b.name is None:
         return
-    placeholders = [is_placeholder(child.name.reveal()) for child in (a, b) if child.name]
+    placeholders = [is_no_name(child.name.reveal()) for child in (a, b) if child.name]
     if all(placeholders):
         yield Reason("NAME_AWAITED")
     elif any(placeholders):
@@ -460,11 +465,11 @@ def _by_what_else(
         if days[0] == days[1]:
             likely = True
             seen.append(Reason("MOTHER_BORN_SAME", 2))
-        elif _is_birthday_slip(days[0], days[1]):
+        elif is_birthday_slip(days[0], days[1]):
             seen.append(Reason("MOTHER_BORN_TYPED"))
         else:
             return Mother.OTHER, [*seen, Reason("MOTHER_BORN_DIFFERS", -4)]
-    for code, numbers in (("FATHER_NIK", _fathers(one, other)), ("FAMILY_CARD", _cards(one, other))):
+    for code, numbers in (("FATHER_NIK", _fathers(one, other)), ("FAMILY_CARD", [card_of(r) for r in (one, other)])):
         if all(numbers):
             if numbers[0] == numbers[1]:
                 likely = True
@@ -474,7 +479,8 @@ def _by_what_else(
     return (Mother.LIKELY if likely else Mother.POSSIBLE), seen
 
 
-def _is_birthday_slip(one: dt.date, other: dt.date) -> bool:
+def is_birthday_slip(one: dt.date, other: dt.date) -> bool:
+    """Tell whether a birth date is another one mistyped: day and month exchanged, or one slip of the finger."""
     exchanged = (one.day, one.month, one.year) == (other.month, other.day, other.year)
     return exchanged or is_slip(one.strftime("%d%m%Y"), other.strftime("%d%m%Y"))
 
@@ -489,14 +495,15 @@ def _fathers(*records: BirthRecord) -> list[str]:
     return [clean_nik(r.father.nik.reveal()) if r.father and r.father.nik else "" for r in records]
 
 
-def _cards(*records: BirthRecord) -> list[str]:
-    cards = (r.family_card or (r.mother.family_card if r.mother else None) for r in records)
-    return [card.reveal() if card else "" for card in cards]
+def card_of(record: BirthRecord) -> str:
+    """Return the number of the family card, the family's or the mother's, "" where none is told."""
+    card = record.family_card or (record.mother.family_card if record.mother else None)
+    return card.reveal() if card else ""
 
 
 def alike(one: Personal | None, other: Personal | None) -> str:
     """Return whether two names are one: `equal`, `close` (a slip, or a part left out), `different` or `unknown`."""
-    a, b = (_words(name.reveal()) if name else [] for name in (one, other))
+    a, b = (words_of(name.reveal()) if name and not is_nobody(name.reveal()) else [] for name in (one, other))
     if not a or not b:
         return _UNKNOWN
     if "".join(a) == "".join(b) or sorted(a) == sorted(b):
@@ -506,7 +513,8 @@ def alike(one: Personal | None, other: Personal | None) -> str:
     return _CLOSE if close else _DIFFERENT
 
 
-def _words(name: str) -> list[str]:
+def words_of(name: str) -> list[str]:
+    """Return a name's words as they are compared: capitals without accents, strokes and honorifics."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", name.upper()) if not unicodedata.combining(c))
     return [
         word for word in _LETTERS.sub(" ", plain.replace("'", "").replace("`", "")).split() if word not in _HONORIFICS
@@ -519,7 +527,7 @@ def name_key(record: BirthRecord) -> str:
     Sorted, so that blanks, the order of words and exchanged letters make no difference; `compare` looks closer.
     """
     name = record.mother.name if record.mother else None
-    letters = sorted("".join(_words(name.reveal()))) if name else []
+    letters = sorted("".join(words_of(name.reveal()))) if name and not is_nobody(name.reveal()) else []
     return "".join(letters) if len(letters) >= _SHORTEST_NAME else ""
 
 

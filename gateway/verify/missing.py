@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.contract.lifecycle import State
 from gateway.contract.missing import ITEMS
+from gateway.contract.nobody import is_nobody
 from gateway.contract.record import Event
 from gateway.verify.names import is_unreadable
 from gateway.verify.people import WITNESSES, is_minor, number_of
@@ -21,6 +22,7 @@ _BY_CODE = {
     "BIRTH_DATE": "birth_date",
     "BIRTH_FUTURE": "birth_date",
     "BIRTH_TIME": "birth_time",
+    "BIRTH_ZONE": "birth_time",
     "BIRTH_PLACE": "birth_place",
     "SEX_UNKNOWN": "sex",
     "BIRTH_ORDER": "birth_order",
@@ -29,7 +31,9 @@ _BY_CODE = {
     "MOTHER_AMBIGUOUS": "mother",
     "MOTHER_NAME_MISSING": "mother_name",
     "MOTHER_NAME_UNREADABLE": "mother_name",
+    "MOTHER_NAME_PLACEHOLDER": "mother_name",
     "FATHER_NAME_UNREADABLE": "hospital_data",
+    "FATHER_NAME_PLACEHOLDER": "hospital_data",
     "REGISTRY_REFUSED": "office_request",
 }
 _BY_STATE = {
@@ -88,9 +92,9 @@ def _form(values: Mapping[str, Any], today: dt.date) -> Iterator[str]:
 
 
 def _identified(values: Mapping[str, Any], person: str) -> bool:
-    """Tell whether a name one can read and a NIK of sixteen digits are there; of a foreigner the name must do."""
+    """Tell whether somebody's name and a NIK of sixteen digits are there; of a foreigner the name must do."""
     name = values.get(f"{person}.name")
-    if not name or is_unreadable(name):
+    if not name or is_unreadable(name) or is_nobody(name):
         return False
     number = number_of(values, person)
     return (len(number) == 16 and number.isdigit()) or values.get(f"{person}.citizenship") == "WNA"  # noqa: PLR2004

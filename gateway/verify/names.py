@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import TYPE_CHECKING
 
-from gateway.contract.naming import REPLACEMENT, is_placeholder, normalise_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from gateway.contract.naming import REPLACEMENT, normalise_name
+from gateway.contract.nobody import called_after, is_no_name, is_nobody
 
 MAX_LENGTH = 60
+_NO_NAME = 250  # characters: what is longer is nobody's name (XPN, HL7 v2.5), and nothing else is said of it
 
 # What hospitals put before or behind the names of the grown, with or without a dot. Within a name NY is Nyoman.
 _COURTESY = frozenset({"NY", "NYONYA", "TN", "SDR", "SDRI"})
@@ -28,10 +26,37 @@ _ABBREVIATIONS = frozenset({"MUH", "MUHD", "MOH", "MOCH", "MOHD", "MHD", "MD", "
 # I is a word: I GEDE, I KETUT (F 33).
 _ONE_LETTER_WORDS = frozenset({"I"})
 _PLAIN = re.compile(r"[A-Z]{2,}(?: [A-Z]{2,})+")
+# Titles before the name of a grown person, beside those above. With a dot also those that are names without one.
+_BEFORE_GROWN = (
+    _BEFORE
+    | _COURTESY
+    | frozenset(
+        {
+            "NN",
+            "IBU",
+            "BU",
+            "BUNDA",
+            "BAPAK",
+            "BPK",
+            "SAUDARA",
+            "SAUDARI",
+            "MRS",
+            "MR",
+            "MS",
+            "HAJI",
+            "HAJJAH",
+            "HJH",
+            "BIDAN",
+        }
+    )
+)
+_BEFORE_GROWN_DOTTED = _BEFORE_GROWN | {"NONA", "TUAN", "PAK", "MBAK", "MAS", "MISS", "ALM", "ALMH", "BD", "NS"}
+_GROWN_ODD = _BEFORE_GROWN | _BEHIND | {"NS", "BD"}
 _CHILDS_COURTESY = "AN"  # anak; a name too, where it bears no dot: AN NISA
 _ODD = {_CHILDS_COURTESY} | _COURTESY | _BEFORE | _BEHIND_DOTTED | _ABBREVIATIONS
 # Letters that no accent can be taken from.
 _WITHOUT_ACCENT = str.maketrans({"Æ": "AE", "Ø": "O", "Œ": "OE", "Ł": "L", "Đ": "D", "Ð": "D", "Þ": "TH", "ẞ": "SS"})
+_BRACKETS = str.maketrans("()[]", "    ")
 _UNFIT = frozenset(
     {"UNREADABLE", "MISSING", "PLACEHOLDER", "LENGTH", "NON_BASIC_LATIN", "DIGIT", "PUNCTUATION", "TITLE"}
 )
@@ -40,11 +65,14 @@ _UNFIT = frozenset(
 _MOJIBAKE = re.compile("[ÃÂ][\u0080-\u00bfŒœŠšŽžŸƒƑΜ‚„…†‡ˆ‰‹‘’“”•–—˜™›]|[Ââ]€|[Áá][º»]")
 
 
-def check_name(name: str, *, as_sent: str = "", parents: Iterable[str] = ()) -> list[str]:
+def check_name(name: str, *, as_sent: str = "", mother: str = "", father: str = "") -> list[str]:
     """Return which rules a name breaks, by short code, e.g. PUNCTUATION, DIGIT, ONE_WORD.
 
-    A placeholder or an unreadable name is that alone: what else is wrong with it will go with it.
+    A placeholder or an unreadable name is that alone: what else is wrong with it will go with it. So is one that is
+    longer than any name.
     """
+    if len(name) > _NO_NAME:
+        return ["LENGTH"]
     plain = _PLAIN.fullmatch(name) is not None  # so are most, and then in normal form
     if not plain:
         name = normalise_name(name)
@@ -52,27 +80,50 @@ def check_name(name: str, *, as_sent: str = "", parents: Iterable[str] = ()) -> 
             return ["UNREADABLE"] if REPLACEMENT in name else ["MISSING"]
     if is_unreadable(name) or is_unreadable(as_sent):
         return ["UNREADABLE"]
-    if is_placeholder(name):
+    if is_no_name(name):
         return ["PLACEHOLDER"]
-    for parent in parents:
-        if normalise_name(parent) == name:
-            return ["SAME_AS_PARENT"]
-    if plain and len(name) <= MAX_LENGTH and _ODD.isdisjoint(name.split()):
-        return []  # words of Latin letters, none a title or an abbreviation: no rule below is theirs
-    return [code for code, broken in _rules(name) if broken]
+    if (mother and (code := called_after(name, mother, mother=True))) or (
+        father and (code := called_after(name, father, mother=False))
+    ):
+        return [code]
+    # Words of Latin letters, none a title or an abbreviation: no rule below is theirs.
+    harmless = plain and len(name) <= MAX_LENGTH and _ODD.isdisjoint(name.split())
+    return [] if harmless else [code for code, broken in _rules(name) if broken]
 
 
 def check_parent_name(name: str) -> str:
-    """Return what is wrong with the name of a parent, by short code, "" where nothing is: UNREADABLE or DIGIT.
+    """Return what is wrong with the name of a parent, by short code, "" where nothing is.
 
-    The rest of B.8 is for the child: a parent bears the name that the register has.
+    UNREADABLE and PLACEHOLDER (it is nobody's) hold, DIGIT and TITLE warn. The rest of B.8 is for the child: a parent
+    bears the name that the register has. One longer than any name was not read as one.
     """
-    if name.isascii():
-        if name.replace(" ", "").isalpha():
-            return ""
-    elif is_unreadable(name):
+    if len(name) > _NO_NAME:
         return "UNREADABLE"
-    return "DIGIT" if _has_digit(name) else ""
+    plain = name.isascii() and name.replace(" ", "").isalpha()
+    if not plain and is_unreadable(name):
+        return "UNREADABLE"
+    if is_nobody(name if plain else normalise_name(name)):
+        return "PLACEHOLDER"
+    if plain and _GROWN_ODD.isdisjoint(name.split()):
+        return ""
+    if not plain and _has_digit(name):
+        return "DIGIT"
+    return "TITLE" if _has_title(name) else ""
+
+
+def _has_title(name: str) -> bool:
+    """Tell whether a grown person's name has a title in front, a courtesy in front or behind, or a degree."""
+    words = name.translate(_BRACKETS).replace(",", ", ").split()
+    if len(words) == 1 and "." not in name:
+        return False
+    before, dot, _ = words[0].partition(".")
+    if before in (_BEFORE_GROWN_DOTTED if dot else _BEFORE_GROWN):
+        return True
+    for index, word in enumerate(words[1:], 1):
+        after_comma = words[index - 1].endswith(",")
+        if _is_title(word, first=False, last=index == len(words) - 1, after_comma=after_comma):
+            return True
+    return False
 
 
 def spellings(name: str) -> tuple[str, ...]:
@@ -89,6 +140,18 @@ def spellings(name: str) -> tuple[str, ...]:
         if spelled != name and spelled not in found and not _UNFIT & {*check_name(spelled)}:
             found.append(spelled)
     return tuple(found)
+
+
+def without_titles(name: str) -> str:
+    """Return a name's words without titles, dots and commas: by them alone, two spellings are one name (B.8)."""
+    words = name.replace(",", ", ").split()
+    last = len(words) - 1
+    kept = [
+        word
+        for n, word in enumerate(words)
+        if not _is_title(word, first=n == 0, last=n == last, after_comma=n > 0 and words[n - 1].endswith(","))
+    ]
+    return " ".join(word.strip(".,") for word in kept)
 
 
 def is_unreadable(text: str) -> bool:

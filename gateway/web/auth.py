@@ -12,6 +12,7 @@ from aiohttp import web
 
 from gateway.store import tokens
 from gateway.web.problems import problem
+from gateway.web.rates import RATES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -30,11 +31,18 @@ def authenticated(
 
     async def checked(request: web.Request) -> web.StreamResponse:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
+        rates, token = request.app[RATES], token.strip()
+        if wait := rates.may_try(request, token):
+            return rates.refuse(request, wait, "unauthorized_per_peer")
+        if scheme.lower() != "bearer" or not token:
+            rates.unauthorized(request, token, "no token")
             return _unauthorized("send the token as `Authorization: Bearer …`")
-        held = await tokens.held(request.app[DATABASE], token.strip())
+        held = await tokens.held(request.app[DATABASE], token)
         if held is None or not held.good:
+            rates.unauthorized(request, token, "no good token")
             return _unauthorized(_why(held))
+        if wait := rates.of_identity(token, held.identity):
+            return rates.refuse(request, wait, "requests_per_token")
         response = await handler(request, held.identity)
         response.headers.setdefault("Cache-Control", "no-store")  # a child's number is in most of them
         return response

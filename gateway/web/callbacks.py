@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -16,10 +15,10 @@ from gateway.pipeline.likeness import begun_again
 from gateway.pipeline.settle import settle
 from gateway.store import births
 from gateway.web.births import CONTEXT
+from gateway.web.body import read_body
 from gateway.web.problems import problem
 
 if TYPE_CHECKING:
-    from gateway.config import Limits
     from gateway.contract.ports import Outcome
     from gateway.errors import ProcotError
     from gateway.pipeline.context import Context
@@ -39,7 +38,8 @@ async def _callback(request: web.Request) -> web.StreamResponse:
     context = request.app[CONTEXT]
     if request.match_info["registry"] != context.registry.name:
         return problem(HTTPStatus.NOT_FOUND, "no such registry is configured here", code="NOT_FOUND")
-    body = await _body(request, context.config.limits)
+    limits = context.config.limits
+    body = await read_body(request, limits, most=min(_BODY_BYTES, limits.http_body_bytes))
     try:
         outcome = await context.registry.read_callback(request.headers, body)
         applied = await _apply(context, outcome)
@@ -50,21 +50,6 @@ async def _callback(request: web.Request) -> web.StreamResponse:
         return problem(HTTPStatus.NOT_FOUND, "there is no such birth", code="NOT_FOUND")
     context.metrics.callbacks.labels("applied").inc()
     return web.Response(status=HTTPStatus.NO_CONTENT.value)
-
-
-async def _body(request: web.Request, limits: Limits) -> bytes:
-    """Read the body, capped in size and time. Raises HTTPRequestTimeout, HTTPRequestEntityTooLarge."""
-    most = min(_BODY_BYTES, limits.http_body_bytes)
-    body = b""
-    try:
-        async with asyncio.timeout(limits.read_s):
-            while more := await request.content.read(most + 1 - len(body)):
-                body += more
-                if len(body) > most:
-                    raise web.HTTPRequestEntityTooLarge(max_size=most, actual_size=len(body))
-    except TimeoutError:
-        raise web.HTTPRequestTimeout from None
-    return body
 
 
 def _status(error: ProcotError) -> HTTPStatus:

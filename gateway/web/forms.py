@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _KEY_LENGTH = 255
 _TEXT_BYTES = 256 * 1024  # of a form besides its documents
+_ITEMS = 2000  # objects, lists and commas of a form; a full one with 100 documents has some 500
 
 
 def routes() -> list[web.RouteDef]:
@@ -47,10 +48,10 @@ async def _take(request: web.Request, identity: Identity) -> web.StreamResponse:
     if refusal := no_json(request):
         return refusal
     context = request.app[CONTEXT]
-    raw = await read_body(request, context.config.limits, most=_most(context.config.limits))
+    raw = await read_body(request, context.config.limits, most=_most(context.config.limits), items=_ITEMS)
     source = Source.FORM if identity.role == "facility" else Source.OFFICER
     try:
-        told = form.read(raw, context.config.limits)
+        told = await context.helper.run_if_large(len(raw), form.read, raw, context.config.limits)
         answer = await form.take(context, uuid.UUID(found["id"]), told, Teller(identity.actor, source, key))
     except (FormRefusedError, FormTooLateError, KeyReusedError) as error:
         context.metrics.forms.labels(error.code.lower()).inc()

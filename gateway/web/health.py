@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from gateway.errors import KeyMissingError, RegistryLoginError, RegistryQuotaError, StoreUnavailableError
+from gateway.pipeline.journal import altered_entries
 from gateway.pipeline.pause import describe
-from gateway.store import answers, pauses, queue
+from gateway.store import answers, incidents, pauses, queue
 from gateway.web.auth import DATABASE
 from gateway.web.births import CONTEXT
 
@@ -48,12 +49,25 @@ async def _readyz(request: web.Request) -> web.Response:
 
 
 async def _notices(request: web.Request) -> list[str]:
-    """Return what an operator must do though births are accepted: a registry that refuses us, with the next step."""
+    """Return what an operator must do though births are accepted, with the next step.
+
+    A registry that refuses us; a journal that its signer cannot go on from; certificates that wait.
+    """
+    context = request.app[CONTEXT]
+    signer = [str(said) for said in (context.signer.refusal, altered_entries(context.signer)) if said]
     try:
-        found = await pauses.listing(request.app[DATABASE], request.app[CONTEXT].clock())
+        found = await pauses.listing(request.app[DATABASE], context.clock())
+        async with request.app[DATABASE].connection() as connection:
+            births, since = await incidents.certificates(connection)
     except StoreUnavailableError:
-        return []
-    return [describe(pause) for pause in found]
+        return signer
+    notices = [*signer, *(describe(pause) for pause in found)]
+    if since is not None:
+        notices.append(
+            f"certificates: {births} wait for their hospitals since {since.isoformat(timespec='seconds')}; "
+            "procot queue incidents says why"
+        )
+    return notices
 
 
 async def _metrics(request: web.Request) -> web.Response:
@@ -63,8 +77,12 @@ async def _metrics(request: web.Request) -> web.Response:
         paused = await pauses.listing(request.app[DATABASE], request.app[CONTEXT].clock())
         counts = await queue.open_counts(request.app[DATABASE])
         waiting = await answers.waiting_counts(request.app[DATABASE])
+        async with request.app[DATABASE].connection() as connection:
+            births, since = await incidents.certificates(connection)
     except StoreUnavailableError:
-        counts, waiting = {}, {}
+        counts, waiting, births, since = {}, {}, 0, None
+    metrics.certificates_waiting.set(births)
+    metrics.certificates_waiting_since.set(since.timestamp() if since else 0)
     for cause in (RegistryQuotaError.code, RegistryLoginError.code):
         metrics.paused.labels(cause).set(sum(pause.cause == cause for pause in paused))
     for kind in queue.Kind:

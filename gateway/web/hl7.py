@@ -6,7 +6,7 @@ HL7 answer, whatever the status: a client reads MSA-1.
 
 from __future__ import annotations
 
-import asyncio
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
@@ -18,9 +18,11 @@ from gateway.hl7.charset import decode
 from gateway.hl7.told import told_codec
 from gateway.mllp.client import acknowledgement
 from gateway.observe.logging import describe
-from gateway.pipeline.rehearsal import Language, Rehearsal, senders
+from gateway.pipeline.helper import HELPED_BYTES
+from gateway.pipeline.rehearsal import Language, Rehearsal, Report, senders
 from gateway.web.auth import authenticated
 from gateway.web.births import CONTEXT
+from gateway.web.body import read_body
 from gateway.web.health import READY
 from gateway.web.problems import problem
 
@@ -50,7 +52,9 @@ def routes() -> list[web.RouteDef]:
 class _Message:
     """One message and what its request says about it."""
 
-    def __init__(self, raw: bytes, charset: str, request: web.Request, identity: Identity) -> None:
+    def __init__(
+        self, raw: bytes, charset: str, request: web.Request, identity: Identity, named: frozenset[str]
+    ) -> None:
         facilities = request.app[CONTEXT].facilities
         self.raw = raw
         self.charset = charset
@@ -59,8 +63,8 @@ class _Message:
         # An operator's stands for nobody: it sends what anybody may.
         own = facilities.get(identity.facility) if identity.facility else None
         self.certificates = frozenset(own.certificates) if own and own.certificates else None
-        named = senders(raw, charset=charset) - {""}  # nobody: the judge refuses it, and it lies in quarantine
-        self.foreign = identity.facility is not None and bool(named - {identity.facility})
+        # Nobody named: the judge refuses it, and it lies in quarantine.
+        self.foreign = identity.facility is not None and bool(named - {"", identity.facility})
 
 
 def _with_message(
@@ -75,21 +79,35 @@ def _with_message(
         if refusal is not None:
             return refusal
         limits = request.app[CONTEXT].config.limits
-        try:
-            async with asyncio.timeout(limits.read_s):
-                raw = await request.read()
-        except TimeoutError:
-            detail = f"the body did not end within {limits.read_s:g} s (limits.read_s); nothing was kept"
-            return problem(HTTPStatus.REQUEST_TIMEOUT, detail, code="REQUEST_TIMEOUT", headers={"Connection": "close"})
-        if not raw.strip():
-            return problem(HTTPStatus.BAD_REQUEST, "the body is empty; send one HL7 message", code="EMPTY")
-        found = cut(raw, limit=limits.messages_per_block)
-        if len(found.parts) > 1 or found.enveloped:
-            detail = "one message a request (HL7 over HTTP); batches are for MLLP, `procot send` sends their messages"
-            return problem(HTTPStatus.BAD_REQUEST, detail, code="SEVERAL_MESSAGES")
-        return await handler(request, identity, _Message(raw, _codec(request) or "", request, identity))
+        raw = await read_body(request, limits, most=limits.http_body_bytes)
+        charset = _codec(request) or ""
+        looked = await request.app[CONTEXT].helper.run_if_large(
+            len(raw), _looked_at, raw, charset, limits.messages_per_block
+        )
+        if looked.problem:
+            return problem(HTTPStatus.BAD_REQUEST, looked.problem, code=looked.code)
+        return await handler(request, identity, _Message(raw, charset, request, identity, looked.senders))
 
     return checked
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a body shows before it is judged: who it says it is from, or why it is not one message."""
+
+    senders: frozenset[str] = frozenset()
+    code: str = ""
+    problem: str = ""
+
+
+def _looked_at(raw: bytes, charset: str, most: int) -> _Look:
+    if not raw.strip():
+        return _Look(code="EMPTY", problem="the body is empty; send one HL7 message")
+    found = cut(raw, limit=most)
+    if len(found.parts) > 1 or found.enveloped:
+        detail = "one message a request (HL7 over HTTP); batches are for MLLP, `procot send` sends their messages"
+        return _Look(code="SEVERAL_MESSAGES", problem=detail)
+    return _Look(senders(raw, charset=charset))
 
 
 # ----------------------------------------------------------------------------------------------------- the envelope
@@ -133,19 +151,18 @@ def _wrong_length(request: web.Request) -> web.Response | None:
 
 async def _take(request: web.Request, identity: Identity, message: _Message) -> web.StreamResponse:
     """Judge, keep and answer one message, as the MLLP listener would."""
-    rehearsal = request.app[REHEARSAL]
     if message.foreign:
         return _hl7(request, HTTPStatus.FORBIDDEN, _turn_away(request, identity, message))
     sender = {"peer": message.peer, "certificate_names": message.certificates, "charset": message.charset}
     frames = await request.app[INTAKE].take(message.raw, transport="http", **sender)  # type: ignore[arg-type]
     # MLLP is silent for a sender that wants no answer; HTTP is not (domain A.5, rule 4).
-    answers = tuple(frames) or (rehearsal.receipt(message.raw, **sender),)  # type: ignore[arg-type]
+    answers = tuple(frames) or (request.app[REHEARSAL].receipt((await _report(request, message)).verdict),)
     return _hl7(request, _status(request, answers[-1]), b"".join(answers))
 
 
 def _turn_away(request: web.Request, identity: Identity, message: _Message) -> bytes:
     """Return AR or CR for a facility's token in another's name. Nothing is kept: the intake never saw it."""
-    report = request.app[REHEARSAL].turned_away(message.raw, _FOREIGN, charset=message.charset)
+    report = request.app[REHEARSAL].turned_away(message.raw[:HELPED_BYTES], _FOREIGN, charset=message.charset)
     metrics = request.app[CONTEXT].metrics
     metrics.messages.labels("http", report.result, report.effect.value).inc()
     metrics.findings.labels(_FOREIGN).inc()
@@ -166,6 +183,18 @@ def _hl7(request: web.Request, status: HTTPStatus, body: bytes) -> web.Response:
     return web.Response(status=status.value, body=body, headers={"Content-Type": kind})
 
 
+async def _report(request: web.Request, message: _Message) -> Report:
+    """Return what would happen to a message that nothing is kept of."""
+    rehearsal, helper = request.app[REHEARSAL], request.app[CONTEXT].helper
+    told = {"peer": message.peer, "certificate_names": message.certificates, "charset": message.charset}
+    try:
+        judge = rehearsal.judge.as_of_now()
+        verdict = await helper.run_if_large(len(message.raw), judge.evaluate, message.raw, **told)  # type: ignore[arg-type]
+    except Exception as error:  # noqa: BLE001 - on the wire it would be answered, so it is here (intake)
+        return rehearsal.fault(error)
+    return rehearsal.report_on(verdict)
+
+
 async def _validate(request: web.Request, identity: Identity, message: _Message) -> web.StreamResponse:
     """Say what would be answered. Nothing is kept, and no birth changes."""
     language = request.query.get("lang", "id")
@@ -174,9 +203,7 @@ async def _validate(request: web.Request, identity: Identity, message: _Message)
     if message.foreign:
         detail = f"this token may try messages of {identity.facility} only (MSH-4)"
         return problem(HTTPStatus.FORBIDDEN, detail, code=_FOREIGN)
-    report = request.app[REHEARSAL].report(
-        message.raw, peer=message.peer, certificate_names=message.certificates, charset=message.charset
-    )
+    report = await _report(request, message)
     if report.fault is not None:
         _log.error("message.poisoned", bytes=len(message.raw), peer=message.peer, **describe(report.fault))
     return web.json_response(report.as_dict(cast("Language", language)))

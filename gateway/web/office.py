@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gateway.contract.pointer import pointer
+from gateway.contract.strict_json import validated
 from gateway.contract.visible import VISIBLE
 from gateway.errors import LeaseLostError, RegistryProtocolError
 from gateway.pipeline import officer
@@ -25,7 +25,7 @@ from gateway.pipeline.officer import Decision, Issue, IssueRefusedError, Outcome
 from gateway.store.leases import Wanted
 from gateway.web.auth import authenticated
 from gateway.web.births import CONTEXT, in_scope, not_found
-from gateway.web.body import no_json, read_body
+from gateway.web.body import no_json, read_body, wrong_places
 from gateway.web.problems import problem
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gateway.store.tokens import Identity
 
 _BODY_BYTES = 64 * 1024
+_ITEMS = 1000  # objects, lists and commas of a body; the longest list has 50
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _PDF = b"%PDF-"
 _Short = Annotated[str, Field(max_length=64)]
@@ -117,10 +118,10 @@ async def _lease(request: web.Request, identity: Identity) -> web.StreamResponse
         return refusal
     context = request.app[CONTEXT]
     try:
-        raw = await read_body(request, context.config.limits, most=_BODY_BYTES)
-        wish = LeaseRequest.model_validate_json(raw or b"{}")
+        raw = await read_body(request, context.config.limits, most=_BODY_BYTES, items=_ITEMS)
+        wish = validated(LeaseRequest, raw or b"{}")
     except ValidationError as error:
-        return _malformed(error)
+        return _unprocessable(wrong_places(error))
     wanted = Wanted(
         office=identity.office or "",
         restricted=identity.restricted,
@@ -138,19 +139,26 @@ async def _outcome(request: web.Request, identity: Identity) -> web.StreamRespon
     if refusal := no_json(request):
         return refusal
     context = request.app[CONTEXT]
-    most = context.config.limits.document_bytes * 4 // 3 + _BODY_BYTES
-    raw = await read_body(request, context.config.limits, most=most)
+    largest = context.config.limits.document_bytes
+    raw = await read_body(request, context.config.limits, most=largest * 4 // 3 + _BODY_BYTES, items=_ITEMS)
+    told = await context.helper.run_if_large(len(raw), _read, raw, largest)
+    if isinstance(told, list):
+        return _unprocessable(told)
+    said, document, digest = told
+    return await _decided(context, uuid.UUID(found["id"]), _word(said, document, digest, identity))
+
+
+def _read(raw: bytes, largest: int) -> tuple[OutcomeRequest, bytes, bytes] | list[dict[str, str]]:
+    """Return what an office said, its file, and the digest of both; or what is wrong with it."""
     try:
-        said = OutcomeRequest.model_validate_json(raw)
-        document = _file(said.certificate, context.config.limits.document_bytes)
+        said = validated(OutcomeRequest, raw)
+        document = _file(said.certificate, largest)
     except ValidationError as error:
-        return _malformed(error)
+        return wrong_places(error)
     except ValueError as error:
         pesan = "Dokumen bukan PDF dalam base64, atau terlalu besar."
-        return _unprocessable(
-            [{"pointer": "/certificate/document", "code": "DOCUMENT", "message": f"{error}.", "pesan": pesan}]
-        )
-    return await _decided(context, uuid.UUID(found["id"]), _word(said, document, identity))
+        return [{"pointer": "/certificate/document", "code": "DOCUMENT", "message": f"{error}.", "pesan": pesan}]
+    return said, document, hashlib.sha256(said.model_dump_json().encode()).digest()
 
 
 async def _decided(context: Context, birth_id: uuid.UUID, word: Word) -> web.Response:
@@ -171,7 +179,7 @@ async def _decided(context: Context, birth_id: uuid.UUID, word: Word) -> web.Res
         return problem(HTTPStatus.CONFLICT, str(error), code=error.code, pesan=pesan)
 
 
-def _word(said: OutcomeRequest, document: bytes, identity: Identity) -> Word:
+def _word(said: OutcomeRequest, document: bytes, digest: bytes, identity: Identity) -> Word:
     issue = None
     if said.certificate is not None:
         told = said.certificate
@@ -180,7 +188,7 @@ def _word(said: OutcomeRequest, document: bytes, identity: Identity) -> Word:
         decision=said.outcome,
         lease=said.lease,
         actor=identity.actor,
-        digest=hashlib.sha256(said.model_dump_json().encode()).digest(),
+        digest=digest,
         reason=said.reason,
         note=said.note,
         reference=said.reference,
@@ -199,19 +207,6 @@ def _file(certificate: IssuedCertificate | None, most: int) -> bytes:
     if not content.startswith(_PDF) or len(content) > most:
         raise ValueError(f"the document is no PDF, or larger than {most} bytes (limits.document_bytes)")
     return content
-
-
-def _malformed(error: ValidationError) -> web.Response:
-    places = [
-        {
-            "pointer": pointer(e["loc"]),
-            "code": "WRONG_FORM",
-            "message": f"{e['msg'].removeprefix('Value error, ')}.",
-            "pesan": "Isi bidang ini tidak sesuai bentuk yang diminta.",
-        }
-        for e in error.errors(include_url=False, include_input=False)
-    ]
-    return _unprocessable(places)
 
 
 def _unprocessable(errors: list[dict[str, str]]) -> web.Response:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gateway.contract.pointer import pointer
+from gateway.contract.strict_json import validated
 from gateway.contract.visible import VISIBLE
 from gateway.errors import IllegalMoveError
 from gateway.pipeline import decide_pair
@@ -21,7 +21,7 @@ from gateway.store import births, views
 from gateway.store.births import Why
 from gateway.web.auth import DATABASE, authenticated, sees
 from gateway.web.births import CONTEXT, in_scope, not_found, resembling
-from gateway.web.body import no_json, read_body
+from gateway.web.body import no_json, read_body, wrong_places
 from gateway.web.problems import problem
 
 if TYPE_CHECKING:
@@ -151,21 +151,12 @@ async def _read(request: web.Request, shape: type[_R]) -> _R | web.Response:
         return refusal
     raw = await read_body(request, request.app[CONTEXT].config.limits, most=_BODY_BYTES)
     try:
-        return shape.model_validate_json(raw)
+        return validated(shape, raw)
     except ValidationError as error:
-        places = [
-            {
-                "pointer": pointer(e["loc"]),
-                "code": "WRONG_FORM",
-                "message": f"{e['msg'].removeprefix('Value error, ')}.",
-                "pesan": "Isi bidang ini tidak sesuai bentuk yang diminta.",
-            }
-            for e in error.errors(include_url=False, include_input=False)
-        ]
         return problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "nothing was changed; mend what `errors` names and send it again",
             code="UNPROCESSABLE",
             pesan="Tidak ada yang diubah; perbaiki yang disebut pada `errors`, lalu kirim lagi.",
-            errors=places,
+            errors=wrong_places(error),
         )

@@ -17,15 +17,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from gateway.contract.lifecycle import State
 from gateway.contract.masked import Personal
 from gateway.contract.naming import normalise_name
-from gateway.contract.pointer import pointer
 from gateway.contract.record import BirthRecord, Parent
+from gateway.contract.strict_json import validated
 from gateway.store import views
 from gateway.store.views import Filter
 from gateway.verify.likeness import name_key
 from gateway.verify.nik import clean_nik
 from gateway.web.auth import DATABASE, authenticated
 from gateway.web.births import CONTEXT
-from gateway.web.body import no_json, read_body
+from gateway.web.body import no_json, read_body, wrong_places
 from gateway.web.problems import problem
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ async def _search(request: web.Request, identity: Identity) -> web.StreamRespons
     context = request.app[CONTEXT]
     raw = await read_body(request, context.config.limits, most=_BODY_BYTES)
     try:
-        wish = Search.model_validate_json(raw)
+        wish = validated(Search, raw)
     except ValidationError as error:
         return _malformed(error)
     if wish.by_name and context.schema_level < NAMES_LEVEL:
@@ -146,19 +146,10 @@ async def _search(request: web.Request, identity: Identity) -> web.StreamRespons
 
 def _malformed(error: ValidationError) -> web.Response:
     """Name each place that is wrong. Pydantic's words name what is expected and never what was sent."""
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
     return problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "the search cannot be read; mend what `errors` names",
         code="UNPROCESSABLE",
         pesan="Pencarian tidak dapat dibaca; perbaiki yang disebut pada `errors`.",
-        errors=[
-            {
-                "pointer": pointer(e["loc"]),
-                "code": "WRONG_FORM",
-                "message": f"{e['msg'].removeprefix('Value error, ')}.",
-                "pesan": "Isi bidang ini tidak sesuai bentuk yang diminta.",
-            }
-            for e in problems
-        ],
+        errors=wrong_places(error),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -10,12 +12,16 @@ import structlog
 from aiohttp import web
 
 from gateway.errors import ConfigError, StoreUnavailableError
+from gateway.files import http_share
 from gateway.web import births, callbacks, evidence, forms, health, hl7, office, pairs, revisions, search, stream
 from gateway.web.auth import DATABASE
 from gateway.web.births import CONTEXT
+from gateway.web.body import leave_expectation, packed
+from gateway.web.door import Door
 from gateway.web.health import READY
 from gateway.web.hl7 import INTAKE, REHEARSAL
 from gateway.web.problems import problem
+from gateway.web.rates import RATES, Rates, over_rate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,6 +31,12 @@ if TYPE_CHECKING:
     from gateway.pipeline.rehearsal import Rehearsal
 
 _log = structlog.get_logger()
+DOOR: web.AppKey[Door] = web.AppKey("door")
+# What aiohttp itself has to say is about requests nobody can read: a stranger could fill the log with its tracebacks.
+_quiet = logging.getLogger("gateway.web.unreadable")
+_quiet.setLevel(logging.CRITICAL)
+_LINGER_S = 1.0
+_BACKLOG = 128  # connections taken in one turn of the loop, each a file until it is looked at
 
 
 @web.middleware
@@ -34,7 +46,12 @@ async def _observed(
     """Count and log each request by its route, never by its full path or query."""
     structlog.contextvars.clear_contextvars()
     started = time.perf_counter()
-    response = await _answered(request, handler)
+    door = request.app[DOOR]
+    door.begin(request)
+    response = packed(request) or over_rate(request) or await _answered(request, handler)
+    if not response.prepared and not request.content.is_eof():
+        response.force_close()  # what was not read is not read any more
+    door.end(request)
     resource = request.match_info.route.resource
     route = resource.canonical if resource else "unknown"
     request.app[CONTEXT].metrics.http.labels(route, str(response.status)).inc()
@@ -64,8 +81,10 @@ _DETAILS = {
     HTTPStatus.NOT_FOUND: "there is nothing here; the paths are in schemas/openapi.json",
     HTTPStatus.METHOD_NOT_ALLOWED: "this path does not take that method",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
-        "the body is larger than limits.http_body_bytes (a form: limits.form_documents_bytes)"
+        "the body is larger than limits.http_body_bytes (a form: limits.form_documents_bytes), or holds more lists and "
+        "fields than any request has"
     ),
+    HTTPStatus.REQUEST_TIMEOUT: "the body did not end within limits.read_s; nothing was kept",
 }
 
 
@@ -77,30 +96,56 @@ def application(context: Context, *, intake: Intake, rehearsal: Rehearsal, ready
     app[READY] = ready
     app[INTAKE] = intake
     app[REHEARSAL] = rehearsal
+    app[RATES] = Rates(context.config.limits, context.metrics)
     for part in (stream, births, pairs, search, revisions, forms, hl7, office, callbacks, evidence, health):
-        app.router.add_routes(part.routes())
+        for route in part.routes():
+            route.kwargs["expect_handler"] = leave_expectation
+            app.router.add_routes([route])
     return app
 
 
 class WebServer:
-    """The application on a socket."""
+    """The application on a socket, behind its door (gateway.web.door)."""
 
     def __init__(self, app: web.Application) -> None:
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
+        self._app = app
+        self._listener: asyncio.Server | None = None
+        # Nothing is unpacked, and of a body that nobody wants little is waited for.
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            logger=_quiet,
+            shutdown_timeout=5,
+            auto_decompress=False,
+            lingering_time=_LINGER_S,
+        )
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; returns the bound address. Raises ConfigError where that cannot be."""
+        limits, metrics = self._app[CONTEXT].config.limits, self._app[CONTEXT].metrics
+        most = http_share(limits.http_connections, limits.connections)
+        if most < limits.http_connections:
+            _log.warning("http.few_files", connections=most, reason="the system allows no more open files")
+        door = self._app[DOOR] = Door(self._protocol, limits=limits, most=most, metrics=metrics)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, host, port, reuse_address=True).start()
+            self._listener = await asyncio.get_running_loop().create_server(
+                door.protocol, host, port, reuse_address=True, backlog=_BACKLOG
+            )
         except OSError as error:
             await self._runner.cleanup()
             reason = error.strerror or str(error)
             raise ConfigError(f"HTTP {host}:{port}: cannot listen there ({reason}); see http.listen") from error
-        bound = self._runner.addresses[0]
+        bound = self._listener.sockets[0].getsockname()
         _log.info("http.listening", address=f"{bound[0]}:{bound[1]}")
         return bound[0], bound[1]
 
     async def stop(self) -> None:
         """Finish what is asked, then close."""
+        if self._listener is not None:
+            self._listener.close()
         await self._runner.cleanup()
+
+    def _protocol(self) -> asyncio.Protocol:
+        assert self._runner.server is not None  # noqa: S101 - set up before it listens
+        return self._runner.server()

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-import structlog
 
-from gateway.observe.logging import configure
+from tests.simulators.logs import configured
 from tests.simulators.people import persons_in
 
 if TYPE_CHECKING:
@@ -32,7 +31,5 @@ def log_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def logs(log_directory: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """Send this test's logs, at the most talkative level, to a file of its own."""
     path = log_directory / f"{request.node.name.replace('/', '_')[:150]}.log"
-    stream = configure(level="debug", file=path)
-    yield path
-    structlog.reset_defaults()
-    stream.close()
+    with configured(level="debug", file=path):
+        yield path

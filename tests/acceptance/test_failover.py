@@ -31,7 +31,7 @@ async def send_as_a_hospital(running: System, birth: DemoBirth) -> None:
         try:
             client = await MllpClient(*split_address(running.mllp)).connect()
             try:
-                answer = await client.exchange(birth.message, control_id=birth.control_id, timeout=30)
+                answer = await client.exchange(birth.message, control_id=birth.control_id, timeout=60)
             finally:
                 await client.aclose()
         except DeliveryUnavailableError:

@@ -34,7 +34,7 @@ async def test_the_journal_survives_kill_9_of_its_sealer(point: str, counterpart
     async with counterparts.gateway() as (_, address):
         await send_until_answered(address, birth)
         await delivered(counterparts.dsn)
-        database = Database(counterparts.dsn, size=2, timeout_s=10)
+        database = Database(counterparts.dsn, size=2, timeout_s=60)
         await database.open()
         try:
             async with asyncio.timeout(PATIENCE_S):

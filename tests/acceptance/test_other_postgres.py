@@ -51,7 +51,7 @@ def foreign_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 async def test_the_journey_works_on_the_oldest_supported_postgres(foreign_postgres: str, tmp_path: Path) -> None:
-    connection = await connect(foreign_postgres, timeout_s=10)
+    connection = await connect(foreign_postgres, timeout_s=60)
     try:
         assert await migrate(connection)
     finally:

@@ -90,7 +90,7 @@ def test_f029_one_word_is_a_warning() -> None:
         ("AHMAD RIZKI 2", "NAME_DIGIT", "angka"),
         ("H. AHMAD RIZKI", "NAME_TITLE", "gelar"),
         ("AHMAD RIZKI, S.H.", "NAME_TITLE", "gelar"),
-        ("SITI AMINAH NY", "NAME_TITLE", "sapaan"),
+        ("PUTRI RAHAYU NY", "NAME_TITLE", "sapaan"),
         ("AHMAD RIZKI " + "PRATAMA" * 7, "NAME_LENGTH", "61 huruf"),
     ],
 )

@@ -17,7 +17,7 @@ from gateway.errors import IllegalMoveError
 from gateway.pipeline import clocks, operate
 from gateway.pipeline.officer import Decision, Issue, IssueRefusedError, Reason
 from gateway.store.queue import Kind
-from gateway.verify.content import deadline
+from gateway.verify.moment import deadline
 from tests.cases.case import case
 from tests.cases.seen import NOW, born, edited, seen, without
 from tests.integration.test_office import ISSUE, at_office, say, take

@@ -20,6 +20,7 @@ from gateway.contract.finding import Finding, catalogue
 from gateway.contract.form import Form
 from gateway.contract.lifecycle import State
 from gateway.contract.missing import ITEMS
+from gateway.observe.metrics import Metrics
 from gateway.store import tokens
 from gateway.web.office import LeaseRequest, OutcomeRequest
 from gateway.web.search import Search
@@ -94,7 +95,7 @@ def test_the_document_is_valid_openapi() -> None:
 
 
 def test_every_route_is_documented_and_every_documented_call_is_served() -> None:
-    context = cast("Context", SimpleNamespace(config=Config(), database=None))
+    context = cast("Context", SimpleNamespace(config=Config(), database=None, metrics=Metrics()))
     intake, rehearsal = cast("Intake", None), cast("Rehearsal", None)
     served = {
         (route.method, route.resource.canonical)

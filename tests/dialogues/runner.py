@@ -23,6 +23,7 @@ from gateway.contract.precedence import Source
 from gateway.contract.revision import leaves_of
 from gateway.errors import (
     ProcotError,
+    RegistryDocumentError,
     RegistryRefusedError,
     RegistryTooLateError,
     RegistryUnavailableError,
@@ -232,6 +233,10 @@ class Stage:
                 registry.on_submit.append(RegistryUnavailableError("away"))
             case "submission", "refused":
                 registry.on_submit.append(RegistryRefusedError("refused", reason=reason))
+            case "file", "missing":
+                registry.on_fetch.append(RegistryDocumentError("the file is not at its address"))
+            case "file", "away":
+                registry.on_fetch.append(RegistryUnavailableError("nobody answers there"))
             case "act", "refused":
                 registry.on_act.append(RegistryRefusedError("refused", reason=reason))
             case "file", "other":

@@ -47,14 +47,17 @@ from gateway.pipeline.frames import Frames
 from gateway.pipeline.intake import Intake
 from gateway.pipeline.verdict import Judge
 from gateway.store.inbox import Kept, Quarantined, Row, Stored
+from gateway.store.known import Known
 from tests.fuzz.mutate import corpus, message, packets, stream
 from tests.simulators.facilities import CLINIC, CLOCK, HOSPITAL, facility
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping, Sequence
 
+    from gateway.contract.ports import Draft
     from gateway.mllp.server import Peer
     from gateway.store.inbox import Inbox, Submission
+    from gateway.store.known import Baby
 
 FAILURES = Path(__file__).parents[2] / "var" / "fuzz"
 MESSAGE_BYTES = 150_000
@@ -83,6 +86,7 @@ class MemoryInbox:
         self._stored: OrderedDict[tuple[str, str, str], Row] = OrderedDict()
         self._waiting: list[tuple[Submission, asyncio.Future[Kept]]] = []
         self.broken: BaseException | None = None
+        self._said: Draft | None = None
 
     def submit(self, submission: Submission) -> asyncio.Future[Kept]:
         """Queue a message for the loop's next turn."""
@@ -102,6 +106,14 @@ class MemoryInbox:
                 self.broken = error
                 done.set_exception(StoreUnavailableError("broken"))
 
+    def _known(self, submission: Submission) -> dict[Baby, Known]:
+        """Return what is known of a submission's babies: nothing, a state, or that and what an earlier message said."""
+        state = self._rng.choice((None, None, "HOLD_NAME", "SUBMITTED", "ISSUED", "CANCELLED"))
+        said = self._rng.choice((None, self._said))
+        self._said = submission.draft or self._said
+        babies = [b for b in (submission.asks_about, *submission.others) if b]
+        return {baby: Known(state, draft=said) for baby in babies} if state else {}
+
     def _keep(self, submission: Submission, done: asyncio.Future[Kept]) -> None:
         match self._rng.randrange(60):
             case 0:
@@ -110,7 +122,7 @@ class MemoryInbox:
             case 1:
                 done.set_exception(MessageNotKeptError("refused"))
                 return
-        row = submission.row(self._rng.choice((None, None, "HOLD_NAME", "SUBMITTED", "ISSUED", "CANCELLED")))
+        row = submission.row(self._known(submission))
         if isinstance(row, Quarantined):
             done.set_result(Kept(None, row=row))
             return

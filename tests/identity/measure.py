@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gateway.contract.record import PluralityKind
 from gateway.verify.likeness import RULES, Verdict, compare, order_of
+from gateway.verify.reuse import RULES as REUSE
 from tests.identity.pairs import KINDS, TODAY, pairs
 
 if TYPE_CHECKING:
@@ -81,6 +82,22 @@ family card or a misshapen NIK, *possible* by name alone. *Moment* is within fiv
 exchanged, or twelve hours. *Weight* is within 20 g.
 """
 
+_REUSE = """\
+## A number used again
+
+What is told under a known number is compared with the birth that has it: at the door, by what is stored or waits
+then, and again when it is applied. Several marks that contradict are another baby, one is a correction. Such a
+message is answered AE `MRN_REUSED`, kept, and never applied: no silent update, no correction of an akta. A birth that
+has not left the house waits in `REVIEW` until a person releases it, or the ward tells of its baby again (mother and
+day). A withdrawal that names nothing but such a number takes no baby away. The number of a withdrawn birth is free:
+it steps aside (`NUMBER#id`), and the new notice opens a birth of its own.
+
+Merges compare the mothers too: NIK or passport, name, birth date; family card and father where she is not known to be
+the same. Whatever differs and is no slip of the finger: nothing is merged, `MERGE_CONTRADICTION` on both that are not
+certified. A person's `merge` refuses it as well. A withdrawal of a number that a baby had before is noted, nothing
+else.
+"""
+
 
 @dataclass(slots=True)
 class Figures:
@@ -131,7 +148,9 @@ def page() -> str:
     """Return docs/identity.md."""
     clean, soiled = measure(), measure(dirt=True)
     rules = [f"| `{name}` | {verdict.value} | {text} |" for name, (verdict, text) in RULES.items()]
-    lines = [_INTRODUCTION, "| rule | verdict | when |", "|---|---|---|", *rules, "", *_measured(clean, soiled)]
+    reuse = [f"| `{name}` | {text} |" for name, text in REUSE.items()]
+    lines = [_INTRODUCTION, "| rule | verdict | when |", "|---|---|---|", *rules, ""]
+    lines += [_REUSE, "| rule | another baby, when |", "|---|---|", *reuse, "", *_measured(clean, soiled)]
     return "\n".join(lines) + "\n"
 
 

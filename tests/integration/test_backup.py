@@ -15,6 +15,7 @@ import pytest
 from gateway.contract.lifecycle import State
 from gateway.contract.ports import RegistryStatus
 from gateway.evidence import vault
+from gateway.evidence.keys import Keyring
 from gateway.store import backup as store
 from gateway.store.queue import Kind
 from tests.simulators.command import Done, configuration, procot
@@ -62,6 +63,16 @@ async def backup(config: Path, directory: Path, *more: object) -> Done:
 
 
 async def restore(config: Path, directory: Path, *more: object, passphrase: str = SECRET) -> Done:
+    """Restore as an operator does who has saved the public keys of the gateway in `a`."""
+    saved = config.parent.parent / "jwks.json"
+    keys = Keyring(config.parent.parent / "a" / "keys")
+    keys.open()
+    saved.write_text(json.dumps(keys.jwks()))
+    return await stranger(config, directory, "--trust", saved, *more, passphrase=passphrase)
+
+
+async def stranger(config: Path, directory: Path, *more: object, passphrase: str = SECRET) -> Done:
+    """Restore as somebody who trusts no key that is not there already."""
     return await procot("restore", directory, "--config", config, *more, PROCOT_BACKUP_PASSPHRASE=passphrase)
 
 
@@ -192,7 +203,17 @@ async def test_a_backup_is_restored_into_an_embedded_database_of_a_new_directory
     async with gateway_with_births(database, tmp_path / "a") as (way, config):
         await way.reach(State.IN_PROCESS)
         await backup(config, tmp_path / "backups")
-    command = (sys.executable, "-m", "gateway.cli", "restore", tmp_path / "backups", "--data", tmp_path / "new")
+    trusted = ("--trust", way.context.keyring.signing.key_id)
+    command = (
+        sys.executable,
+        "-m",
+        "gateway.cli",
+        "restore",
+        tmp_path / "backups",
+        "--data",
+        tmp_path / "new",
+        *trusted,
+    )
     said = []
     for _ in range(2):  # a process of its own: the server must be started from a main thread
         running = await asyncio.create_subprocess_exec(

@@ -35,7 +35,7 @@ OFFICER = Why("officer:tester", "test", "looked at it", detail={"page": 2})
 @pytest_asyncio.fixture
 async def store(database: str) -> AsyncIterator[Database]:
     """Lend an open pool on a database of this test's own."""
-    pool = Database(database, size=4, timeout_s=10)
+    pool = Database(database, size=4, timeout_s=60)
     await pool.open()
     yield pool
     await pool.close()

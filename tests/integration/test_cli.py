@@ -28,6 +28,7 @@ from gateway.cli.main import main
 from gateway.cli.main import procot as program
 from gateway.mllp.framing import frame
 from tests.simulators.facilities import CLINIC, HOSPITAL, SAMPLES, sample
+from tests.simulators.logs import logging_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +44,7 @@ STRANGER = sample("01").replace(HOSPITAL.encode(), b"RSU TAK DIKENAL")
 def procot(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
     """Run a command that does its work and ends, from its entry point, in this process: it is quicker here."""
     words = [str(argument) for argument in arguments]
-    with patch.object(sys, "argv", ["procot", *words]):
+    with logging_kept(), patch.object(sys, "argv", ["procot", *words]):
         done = CliRunner().invoke(click.Command("entry", callback=main), [], input=stdin)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
@@ -134,7 +135,7 @@ class Up:
             f"{self.process.ready['http']}{path}",
             headers={"Authorization": f"Bearer {token or self.process.ready['api_token']}"},
         )
-        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - as above
+        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - as above
             return json.loads(response.read())
 
     def behave(self, **values: object) -> None:
@@ -145,7 +146,7 @@ class Up:
             method="PUT",
             headers={"Content-Type": "application/json"},
         )
-        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - as above
+        urllib.request.urlopen(request, timeout=60).close()  # noqa: S310 - as above
 
     def births(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         return procot("births", *arguments, "--data", self.data)
@@ -183,10 +184,7 @@ def births_of_today() -> list[tuple[str, bytes]]:
     return made
 
 
-_DISTRICTS: dict[str, int] = {}
-
-
-def held_sample(number: str, control_id: str, record: str) -> bytes:
+def held_sample(number: str, control_id: str, record: str, *, district: int) -> bytes:
     """Return a sample under another control id and record number, so that each test has a birth of its own.
 
     And of a mother of its own: twice told by one mother it would be suspected (docs/identity.md).
@@ -195,7 +193,6 @@ def held_sample(number: str, control_id: str, record: str) -> bytes:
     first = raw.split(b"\r", 1)[0].split(b"|")[9]
     found = re.search(rb"PID\|1?\|[^|]*\|([\w-]+)", raw)
     assert found is not None
-    district = _DISTRICTS.setdefault(record, len(_DISTRICTS) + 1)
     raw = re.sub(rb"3510\d\d(\d{6}9\d{3})", rb"3510%02d\1" % district, raw)
     return raw.replace(first, control_id.encode()).replace(found[1], record.encode())
 
@@ -650,7 +647,7 @@ def test_births_are_listed_shown_and_told_by_id_or_control_id(up: Up) -> None:
 
 
 def test_lists_can_be_narrowed_and_paged(up: Up) -> None:
-    up.send(held_sample("09", "LIST1", "LIST-R1") + held_sample("10", "LIST2", "LIST-R2"))
+    up.send(held_sample("09", "LIST1", "LIST-R1", district=31) + held_sample("10", "LIST2", "LIST-R2", district=32))
     for control_id in ("LIST1", "LIST2"):
         up.until(control_id, "HOLD_DATA")
     held = lines(up.births("list", "--state", "hold_data", "--json"))
@@ -678,7 +675,7 @@ def test_a_wrong_cursor_and_an_unknown_birth_are_one_sentence(up: Up) -> None:
 
 
 def test_a_person_holds_and_releases_and_both_are_in_the_history(up: Up) -> None:
-    up.send(held_sample("02", "HOLD1", "HOLD-R1"))
+    up.send(held_sample("02", "HOLD1", "HOLD-R1", district=33))
     up.until("HOLD1", "AWAIT_FORM")
     assert "is AWAIT_FORM (held)" in up.births("hold", "HOLD1", "--reason", "the parents asked").stdout
     assert "(held)" in up.births("show", "HOLD1").stdout
@@ -692,7 +689,7 @@ def test_a_person_holds_and_releases_and_both_are_in_the_history(up: Up) -> None
 
 
 def test_what_a_person_may_not_do_is_refused_with_what_to_do_instead(up: Up) -> None:
-    up.send(held_sample("10", "REFUSED1", "REFUSED-R1"))
+    up.send(held_sample("10", "REFUSED1", "REFUSED-R1", district=34))
     up.until("REFUSED1", "HOLD_DATA")
     for command in ("release", "retry"):
         done = up.births(command, "REFUSED1", "--reason", "hurry")
@@ -793,9 +790,9 @@ def test_the_registry_sandbox_alone_serves_its_keys_and_keeps_its_token_to_itsel
     )  # fmt: skip
     with started(tmp_path, "sandbox", "registry", *arguments) as running:
         url = running.ready["registry"]
-        with urllib.request.urlopen(f"{url}/.well-known/jwks.json", timeout=10) as response:  # noqa: S310 - our own
+        with urllib.request.urlopen(f"{url}/.well-known/jwks.json", timeout=60) as response:  # noqa: S310 - our own
             assert json.loads(response.read())["keys"]
-        with urllib.request.urlopen(f"{url}/sandbox/behaviour", timeout=10) as response:  # noqa: S310 - our own
+        with urllib.request.urlopen(f"{url}/sandbox/behaviour", timeout=60) as response:  # noqa: S310 - our own
             assert json.loads(response.read())["refuse"] == "DUPLIKAT"
         assert running.stop() == 0
         assert not running.ready_file.exists()

@@ -11,7 +11,7 @@ from gateway.store.database import Database
 
 
 async def test_of_two_that_wait_for_each_other_one_is_told_to_do_it_again(database: str) -> None:
-    store = Database(database, size=2, timeout_s=20)
+    store = Database(database, size=2, timeout_s=60)
     await store.open()
     both = asyncio.Barrier(2)
 

@@ -40,7 +40,7 @@ def asking(accept: str, application: str, *changes: tuple[str, str], control_id:
 
 async def take(way: Journey, raw: bytes) -> list[str]:
     """Send a message and return MSA-1 of what comes on its connection."""
-    frames = await asyncio.wait_for(way.intake.take(raw, peer="127.0.0.1"), 20)
+    frames = await asyncio.wait_for(way.intake.take(raw, peer="127.0.0.1"), 60)
     return [told(frame)[0] for frame in frames]
 
 
@@ -268,7 +268,7 @@ async def test_an_answer_kept_while_the_last_task_ends_gets_a_task(way: Journey)
                 return await answers.finish(ending, task)
 
         ended = asyncio.create_task(end())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await way.database.fetch("SELECT FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 - it waits
                 await asyncio.sleep(0.01)
     assert await ended is False
@@ -289,7 +289,7 @@ async def test_an_answer_kept_behind_the_end_of_the_task_makes_a_new_one(way: Jo
         await queue.holds(ending, task)
         assert await answers.finish(ending, task)
         added = asyncio.create_task(add())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await way.database.fetch("SELECT FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 - it waits
                 await asyncio.sleep(0.01)
     await added

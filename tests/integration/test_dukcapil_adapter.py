@@ -31,6 +31,7 @@ from gateway.contract.record import BirthRecord, Variant
 from gateway.errors import (
     ConfigError,
     ProcotError,
+    RegistryDocumentError,
     RegistryLoginError,
     RegistryProtocolError,
     RegistryRefusedError,
@@ -40,6 +41,7 @@ from gateway.errors import (
 )
 from tests.simulators.records import FAMILY_CARD, FATHER_NIK, MOTHER_NIK, birth_record, child, father, mother
 from tests.simulators.registry import KEY, Clock, bench, canned, mailbox
+from tests.simulators.scripted_registry import certificate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +93,7 @@ async def test_a_birth_worked_on_is_seen_by_polling(tmp_path: Path) -> None:
         submission = desk.submission()
         first = await desk.adapter.submit(submission)
         assert (first.status, first.certificate) == (RegistryStatus.IN_PROCESS, None)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             outcome = first
             while outcome.status is RegistryStatus.IN_PROCESS:
                 outcome = await desk.adapter.ask(birth_id=submission.birth_id, revision=1, reference=first.reference)
@@ -245,6 +247,51 @@ async def test_a_refused_token_is_not_tried_again_before_its_pause_is_over(tmp_p
         with pytest.raises(RegistryUnavailableError, match="not asked again") as second:
             await desk.adapter.submit(desk.submission())
         assert second.value.after == 200
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+async def test_a_file_that_is_not_to_be_had_concerns_that_file_alone(status: int) -> None:
+    async with canned(status, b"") as url:
+        adapter = adapter_for(url)
+        try:
+            told = certificate(document_url=f"{url}/dokumen/x.pdf")
+            for _ in range(2):
+                with pytest.raises(RegistryDocumentError):
+                    await adapter.fetch_document(told)
+            with pytest.raises(RegistryUnavailableError) as asked:
+                await adapter.submit(SUBMISSION)
+            assert "not asked again" not in str(asked.value), "it was asked"
+        except RegistryProtocolError:  # 410 to a submission is off the contract, and was asked too
+            assert status == 410
+        finally:
+            await adapter.close()
+
+
+async def test_one_thing_that_is_forbidden_closes_nothing_else() -> None:
+    async with canned(403, b"") as url:
+        adapter = adapter_for(url)
+        try:
+            for _ in range(2):
+                with pytest.raises(RegistryUnavailableError, match="does not let us in"):
+                    await adapter.submit(SUBMISSION)
+        finally:
+            await adapter.close()
+
+
+async def test_the_sandbox_has_dead_files_and_moves_them(tmp_path: Path) -> None:
+    async with bench(tmp_path) as desk:
+        outcome = await desk.adapter.submit(desk.submission())
+        assert outcome.certificate is not None
+        for status in (404, 403):
+            desk.behave(dead_file_rate=1.0, dead_file_status=status)
+            with pytest.raises(RegistryDocumentError, match=str(status)):
+                await desk.adapter.fetch_document(outcome.certificate)
+        desk.behave(dead_file_rate=0.0, files_under="arsip")
+        with pytest.raises(RegistryDocumentError):
+            await desk.adapter.fetch_document(outcome.certificate)
+        fresh = await desk.adapter.ask(birth_id=outcome.birth_id, revision=1, reference=outcome.reference)
+        assert fresh.certificate is not None
+        assert (await desk.adapter.fetch_document(fresh.certificate)).startswith(b"%PDF")
 
 
 async def test_a_refusal_bears_the_registry_s_code_and_place(tmp_path: Path) -> None:

@@ -46,8 +46,9 @@ def told(number: str = OLD, *, changes: tuple[tuple[str, str], ...] = (), event:
     return notice(event, record_number=number, same_mother=True, changes=changes, **when)
 
 
-def twin(order: int | str, number: str, *, minutes: str = "15", grams: int = 3150, name: str = NAME) -> bytes:
+def twin(order: int | str, number: str, *, minutes: str = "15", grams: int = 3150, name: str = "") -> bytes:
     """Return one of a pair of boys, born in the same hour."""
+    name = name or {1: NAME, 2: "AHMAD RIZAL PRATAMA"}.get(int(order or 0), NAME)
     return told(
         number,
         changes=(
@@ -333,7 +334,7 @@ async def test_between_hospitals_the_one_at_the_registry_is_not_merged_away(way:
 # ------------------------------------------------------------------------------------------------------- twins
 
 
-async def test_twins_of_one_placeholder_name_go_on_as_two(way: Journey) -> None:
+async def test_twins_of_two_names_go_on_as_two(way: Journey) -> None:
     await way.tell(twin(1, "TW1"))
     await way.tell(twin(2, "TW2", minutes="16"))
     await assigned(way)

@@ -45,7 +45,7 @@ async def get(running: System, path: str, status: int, *, token: str = "", route
 
 async def sealed(running: System, size: int) -> None:
     """Return when so many entries are under a checkpoint."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             async with running.gateway.context.database.connection() as connection:
                 newest = await store.newest(connection)

@@ -220,7 +220,7 @@ async def test_the_check_of_our_own_journal_ends_well_or_says_what_is_wrong(way:
 
 
 async def test_on_an_older_schema_the_command_says_what_to_do(empty_database: str, tmp_path: Path) -> None:
-    connection = await connect(empty_database, timeout_s=10)
+    connection = await connect(empty_database, timeout_s=60)
     await migrate(connection, upto=store.LEVEL - 1)
     await connection.close()
     Keyring(tmp_path / "keys").open()

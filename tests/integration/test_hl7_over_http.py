@@ -48,7 +48,7 @@ async def raw_request(running: System, head: bytes, body: bytes = b"") -> bytes:
     reader, writer = await asyncio.open_connection(*split_address(running.http.removeprefix("http://")))
     lines = (b"POST /v1/hl7 HTTP/1.1", b"Host: x", b"Authorization: Bearer " + running.operator.encode(), head, b"")
     writer.write(b"\r\n".join((*lines, body)))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         said = await reader.read(65536)
     writer.close()
     return said

@@ -30,12 +30,14 @@ from tests.simulators.facilities import CLOCK, HOSPITAL, facility
 from tests.simulators.journey import RENAMED, notice
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
     import asyncpg
 
-    from gateway.store.inbox import Baby, Submission
+    from gateway.contract.ports import Draft
+    from gateway.store.inbox import Submission
+    from gateway.store.known import Baby, Known
 
 
 @dataclasses.dataclass
@@ -60,6 +62,10 @@ class Letter:
     raw: bytes = b"MSH|raw"
     peer: str = "127.0.0.1"
     asks_about: Baby | None = None
+    opens: bool = False
+    compares: bool = False
+    others: tuple[Baby, ...] = ()
+    draft: Draft | None = None
     changes: dict[str, Any] = dataclasses.field(default_factory=dict)
     seen: list[str | None] = dataclasses.field(default_factory=list)
     error: Exception | None = None
@@ -68,8 +74,9 @@ class Letter:
     def __post_init__(self) -> None:
         self.size = len(self.raw)
 
-    def row(self, known_state: str | None) -> Row | Quarantined:
-        self.seen.append(known_state)
+    def row(self, known: Mapping[Baby, Known]) -> Row | Quarantined:
+        found = known.get(self.asks_about) if self.asks_about else None
+        self.seen.append(found.state if found else None)
         if self.error is not None:
             raise self.error
         values: dict[str, Any] = {
@@ -99,14 +106,18 @@ class Garbage:
     raw: bytes = b"garbage"
     peer: str = "127.0.0.1"
     asks_about: Baby | None = None
+    opens: bool = False
+    compares: bool = False
+    others: tuple[Baby, ...] = ()
+    draft: Draft | None = None
     size: int = 7
 
-    def row(self, known_state: str | None) -> Row | Quarantined:
+    def row(self, known: Mapping[Baby, Known]) -> Row | Quarantined:
         return Quarantined("127.0.0.1", "MSH_UNREADABLE", self.raw, b"MSA|AR")
 
 
 def inbox_on(dsn: str, observer: Observer | None = None, **limits: int) -> Inbox:
-    return Inbox(dsn, observer=observer or Observer(), limits=Limits(**limits), timeout_s=10)
+    return Inbox(dsn, observer=observer or Observer(), limits=Limits(**limits), timeout_s=60)
 
 
 @asynccontextmanager
@@ -123,7 +134,7 @@ async def running(*inboxes: Inbox) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def observing(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await connect(dsn, timeout_s=10)
+    connection = await connect(dsn, timeout_s=60)
     try:
         yield connection
     finally:
@@ -131,7 +142,7 @@ async def observing(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def results(*futures: asyncio.Future[Kept]) -> list[Kept]:
-    return list(await asyncio.wait_for(asyncio.gather(*futures), 20))
+    return list(await asyncio.wait_for(asyncio.gather(*futures), 60))
 
 
 async def test_a_message_is_kept_alike_alone_and_among_others(database: str) -> None:
@@ -149,7 +160,7 @@ async def test_a_message_is_kept_alike_alone_and_among_others(database: str) -> 
 
 async def until_kept(inbox: Inbox, letter: Submission) -> int:
     """Send as hospitals do, until it is kept."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(StoreUnavailableError):
                 (kept,) = await results(*submit(inbox, letter))
@@ -213,7 +224,7 @@ async def test_workers_are_told_at_the_commit(database: str) -> None:
     async with running(inbox), observing(database) as connection:
         await connection.add_listener(CHANNEL, lambda *_: rung.set())
         await results(*submit(inbox, Letter("C1")))
-        await asyncio.wait_for(rung.wait(), 5)
+        await asyncio.wait_for(rung.wait(), 60)
 
 
 # ----------------------------------------------------------------------------------------------------------- repeats
@@ -346,7 +357,7 @@ async def test_a_backend_killed_in_the_middle_of_a_write_keeps_nothing(database:
             await blocker.execute("LOCK TABLE messages IN EXCLUSIVE MODE")
             futures = submit(inbox, Letter("C1"), Letter("C2"))
             killed: list[asyncpg.Record] = []
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not killed:
                     killed = await blocker.fetch(
                         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
@@ -354,7 +365,7 @@ async def test_a_backend_killed_in_the_middle_of_a_write_keeps_nothing(database:
                     )
             for future in futures:
                 with pytest.raises(StoreUnavailableError):
-                    await asyncio.wait_for(future, 10)
+                    await asyncio.wait_for(future, 60)
         assert await blocker.fetchval("SELECT count(*) FROM messages") == 1
 
 
@@ -420,7 +431,7 @@ async def test_a_stopped_writer_fails_what_waits_and_what_is_in_hand(database: s
         await blocker.execute("LOCK TABLE messages IN EXCLUSIVE MODE")
         async with running(inbox):
             futures = submit(inbox, Letter("C1"), Letter("C2"))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not inbox._in_hand:  # noqa: ASYNC110 - there is no event for it
                     await asyncio.sleep(0)
         for future in (*futures, inbox.submit(Letter("C3"))):
@@ -492,7 +503,7 @@ async def test_a_birth_told_earlier_in_the_same_batch_is_known_to_what_follows(d
 @asynccontextmanager
 async def door(dsn: str, *more: Inbox, **limits: int) -> AsyncIterator[tuple[Intake, Inbox, Metrics]]:
     metrics = Metrics()
-    inbox = Inbox(dsn, observer=metrics, limits=Limits(**limits), timeout_s=10)
+    inbox = Inbox(dsn, observer=metrics, limits=Limits(**limits), timeout_s=60)
     judge = Judge(
         facilities={HOSPITAL: facility()},
         hospitals={"baseline": BaselineHospital()},
@@ -507,7 +518,7 @@ async def door(dsn: str, *more: Inbox, **limits: int) -> AsyncIterator[tuple[Int
 
 
 async def ask(intake: Intake, raw: bytes) -> Sequence[bytes]:
-    return await asyncio.wait_for(intake.take(raw, peer="127.0.0.1"), 20)
+    return await asyncio.wait_for(intake.take(raw, peer="127.0.0.1"), 60)
 
 
 def original(raw: bytes) -> bytes:

@@ -7,13 +7,12 @@ import contextlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import pytest
-
 from adapters.hospital.baseline import BaselineHospital
 from gateway.config import Limits
 from gateway.observe.metrics import Metrics
 from gateway.pipeline.answer import Answerer
 from gateway.pipeline.frames import Frames
+from gateway.pipeline.helper import Helper
 from gateway.pipeline.intake import Intake
 from gateway.pipeline.large import LARGE_BYTES, LargeLane
 from gateway.pipeline.verdict import Judge
@@ -24,6 +23,8 @@ from tests.simulators.journey import RENAMED, notice
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
+
+    import pytest
 
 LETTER = b"OBX|99|ED|PDF^Surat||^application^pdf^Base64^%b||||||F\r" % (b"JVBERi0x" * (LARGE_BYTES // 8))
 
@@ -42,8 +43,9 @@ class Door:
             segment_limit=2000,
         )
         answerer = Answerer("AKTAGW", "DISDUKCAPIL 3510", lambda: CLOCK)
-        self.usual, self.beside = (Inbox(dsn, observer=metrics, limits=Limits(), timeout_s=10) for _ in range(2))
-        self.lane = LargeLane(self.beside, waiting_bytes=waiting_bytes)
+        self.usual, self.beside = (Inbox(dsn, observer=metrics, limits=Limits(), timeout_s=60) for _ in range(2))
+        self.helper = Helper()
+        self.lane = LargeLane(self.beside, self.helper, waiting_bytes=waiting_bytes)
         intake = Intake(judge=judge, answerer=answerer, inbox=self.usual, metrics=metrics, large=self.lane)
         self.frames = Frames(intake, answerer, batch_answers="each", messages_per_block=1000)
         self._writers: list[asyncio.Task[None]] = []
@@ -56,6 +58,7 @@ class Door:
 
     async def close(self) -> None:
         await self.lane.close()
+        await self.helper.close()
         for writer in self._writers:
             writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -75,12 +78,12 @@ async def door(dsn: str, *, shut: bool = False, **wishes: int) -> AsyncIterator[
 
 
 async def code(answer: Awaitable[Sequence[bytes]]) -> bytes:
-    (ack,) = await asyncio.wait_for(answer, 30)
+    (ack,) = await asyncio.wait_for(answer, 60)
     return ack.split(b"\rMSA|")[1][:2]
 
 
 async def kept(dsn: str) -> list[str]:
-    connection = await connect(dsn, timeout_s=10)
+    connection = await connect(dsn, timeout_s=60)
     try:
         return [row["control_id"] for row in await connection.fetch("SELECT control_id FROM messages ORDER BY id")]
     finally:
@@ -110,14 +113,14 @@ async def test_the_messages_of_one_connection_stay_in_order(database: str) -> No
 async def test_the_messages_of_one_batch_stay_in_order(database: str) -> None:
     parts = [notice(control_id=f"B{n}", record_number=str(n)) + (LETTER if n in (1, 3) else b"") for n in range(6)]
     async with door(database) as here:
-        assert len(await asyncio.wait_for(here.send(b"".join(parts)), 30)) == len(parts)
+        assert len(await asyncio.wait_for(here.send(b"".join(parts)), 60)) == len(parts)
     assert await kept(database) == [f"B{n}" for n in range(6)]
 
 
 async def test_a_large_message_sent_again_gets_its_stored_answer(database: str) -> None:
     raw = notice(control_id="TWICE") + LETTER
     async with door(database) as here:
-        first, second = [await asyncio.wait_for(here.send(raw, n), 30) for n in (1, 2)]
+        first, second = [await asyncio.wait_for(here.send(raw, n), 60) for n in (1, 2)]
     assert first == second
     assert await kept(database) == ["TWICE"]
 
@@ -132,17 +135,16 @@ async def test_over_the_cap_a_large_message_is_told_to_come_again(database: str)
     assert "FULL" not in await kept(database)
 
 
-async def test_a_large_message_that_gets_no_thread_fails_and_holds_nobody_up(
+async def test_a_large_message_that_gets_no_helper_is_not_accepted_and_holds_nobody_up(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def no_thread(*_: object) -> None:
-        raise RuntimeError("can't start new thread")
+    async def no_process(*_: object, **__: object) -> None:
+        raise BlockingIOError("no more processes")
 
     async with door(database) as here:
         with monkeypatch.context() as patched:
-            patched.setattr(asyncio, "to_thread", no_thread)
-            with pytest.raises(RuntimeError):
-                await asyncio.wait_for(here.send(notice(control_id="LOST") + LETTER), 5)
+            patched.setattr(asyncio, "create_subprocess_exec", no_process)
+            assert (await code(here.send(notice(control_id="LOST") + LETTER)))[:1] == b"A"
         assert await code(here.send(notice(control_id="NEXT"))) == b"CA"
     assert await kept(database) == ["NEXT"]
 

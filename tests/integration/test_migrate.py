@@ -152,10 +152,10 @@ async def test_a_lock_that_others_hold_is_waited_for_without_holding_them_up(
         await begun.start()
         await holder.execute("INSERT INTO births VALUES (2)")
         applying = asyncio.create_task(migrate(connection, directory=sql, told=tell))
-        await asyncio.wait_for(waits.wait(), 20)
+        await asyncio.wait_for(waits.wait(), 60)
         await holder.execute("INSERT INTO births VALUES (3)")
         await begun.commit()
-        assert await asyncio.wait_for(applying, 20) == ["0002_names"]
+        assert await asyncio.wait_for(applying, 60) == ["0002_names"]
     assert told[0].startswith("the migration 0002_names waits: others hold a lock it needs (try 1 of 60)")
 
 
@@ -222,9 +222,9 @@ async def test_whoever_waits_for_another_process_says_so_once_and_goes_on(empty_
     async with connected(empty_database) as connection, connected(empty_database) as other:
         await other.execute("SELECT pg_advisory_lock($1)", migrations._LOCK)
         waiting = asyncio.create_task(migrate(connection, directory=sql, told=tell))
-        await asyncio.wait_for(waits.wait(), 20)
+        await asyncio.wait_for(waits.wait(), 60)
         await other.execute("SELECT pg_advisory_unlock($1)", migrations._LOCK)
-        assert await asyncio.wait_for(waiting, 20) == ["0001_births", "0002_names"]
+        assert await asyncio.wait_for(waiting, 60) == ["0001_births", "0002_names"]
     assert told == ["another process migrates this database; waiting until it has done"]
 
 
@@ -294,7 +294,7 @@ class TestWithoutMigrating:
 
 
 async def test_a_running_process_notices_that_the_schema_moves_on_and_that_it_must_end(empty_database: str) -> None:
-    store = Database(empty_database, size=2, timeout_s=10)
+    store = Database(empty_database, size=2, timeout_s=60)
     await store.open()
     async with connected(empty_database) as connection:
         await migrate(connection, upto=migrations.OLDEST_SCHEMA)
@@ -314,7 +314,7 @@ async def test_a_running_process_notices_that_the_schema_moves_on_and_that_it_mu
 
 
 async def test_gateways_connected_are_counted_by_their_level(database: str) -> None:
-    store = Database(database, size=2, timeout_s=10)
+    store = Database(database, size=2, timeout_s=60)
     await store.open()
     unnamed = await asyncpg.connect(database, server_settings={"application_name": "procot"})
     async with connected(database) as connection:
@@ -368,4 +368,4 @@ async def test_a_gateway_goes_on_when_its_database_is_migrated_and_ends_when_it_
                 "INSERT INTO schema_migrations (version, name, sha256, needs_code) VALUES (99, '0099_less', '', 98)"
             )
             with pytest.raises(DatabaseStartError, match="contracted beyond this Procot"):
-                await asyncio.wait_for(running.gateway.failed(), 20)
+                await asyncio.wait_for(running.gateway.failed(), 60)

@@ -65,7 +65,7 @@ class Listener:
         reader, writer = await asyncio.open_connection(*self.address)
         machine, got = Deframer(max_bytes=10_000), list[bytes]()
         writer.write(b"".join(map(frame, contents)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(got) < blocks:
                 got += machine.feed(await reader.read(65536))
         writer.close()
@@ -125,7 +125,7 @@ async def peer_that_says(*packets: bytes) -> AsyncIterator[tuple[tuple[str, int]
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[:2], got
-        await asyncio.wait_for(done.wait(), 5)
+        await asyncio.wait_for(done.wait(), 60)
     finally:
         server.close()
 
@@ -138,7 +138,7 @@ async def peer_that_says(*packets: bytes) -> AsyncIterator[tuple[tuple[str, int]
 async def test_the_client_waits_for_the_answer_behind_the_commit_and_commits_it(packets: list[bytes]) -> None:
     async with peer_that_says(*packets) as (address, got):
         client = await MllpClient(*address, release=2).connect()
-        answer = await client.exchange(b"MSH|7", control_id="7", timeout=5)
+        answer = await client.exchange(b"MSH|7", control_id="7", timeout=60)
         assert acknowledgement(answer) == ("AA", b"7")
         assert client.usable
         await client.aclose()
@@ -149,7 +149,7 @@ async def test_nak_is_told_as_not_kept_and_the_connection_is_not_used_again() ->
     async with peer_that_says(frame(NAK)) as (address, _):
         client = await MllpClient(*address, release=2).connect()
         with pytest.raises(DeliveryUnavailableError, match="kept nothing"):
-            await client.exchange(b"MSH|7", control_id="7", timeout=5)
+            await client.exchange(b"MSH|7", control_id="7", timeout=60)
         assert not client.usable
         await client.aclose()
 
@@ -158,7 +158,7 @@ async def test_client_and_server_understand_each_other() -> None:
     answers = [(ANSWER % b"%d" % n,) for n in range(5)]
     async with Listener(*answers) as listener:
         client = await MllpClient(*listener.address, release=2).connect()
-        got = [await client.exchange(b"MSH|%d" % n, control_id=str(n), timeout=5) for n in range(5)]
+        got = [await client.exchange(b"MSH|%d" % n, control_id=str(n), timeout=60) for n in range(5)]
         await client.aclose()
     assert got == [answer for (answer,) in answers], "each message its own answer, without the commits between"
 
@@ -191,7 +191,7 @@ async def test_the_gateway_says_nak_while_its_database_is_away(tmp_path: Path) -
             async def kept() -> bool:
                 try:
                     again = await (await client.connect()).exchange(
-                        sample("01"), control_id=control_id_of(sample("01")), timeout=5
+                        sample("01"), control_id=control_id_of(sample("01")), timeout=60
                     )
                 except DeliveryUnavailableError:
                     return False

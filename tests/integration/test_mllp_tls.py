@@ -119,7 +119,7 @@ async def serving(tls: Tls, peers: list[Peer], observer: Silent | None = None) -
 
     server = MllpServer(handler, limits=Limits(), observer=observer or Silent())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             yield await server.start("127.0.0.1", 0, ssl=server_context(tls))
     finally:
         await server.drain(1)
@@ -136,7 +136,7 @@ def tls_of(server: Issued, client_ca: Issued | None = None) -> Tls:
 async def talk(address: tuple[str, int], context: ssl.SSLContext) -> bytes:
     client = await MllpClient(*address, ssl=context).connect()
     try:
-        return await client.exchange(MESSAGE, control_id="42", timeout=5)
+        return await client.exchange(MESSAGE, control_id="42", timeout=60)
     finally:
         await client.aclose()
 
@@ -244,7 +244,7 @@ async def test_the_pool_calls_tls_listeners(authority: Authority) -> None:
     pool = ClientPool(ssl=client_context(authority.root.cert_file))
     async with serving(tls_of(authority.issue("gateway", [])), []) as address:
         for _ in range(2):
-            assert await pool.exchange(Target(*address, tls=True), MESSAGE, control_id="42", timeout=5) == ANSWER
+            assert await pool.exchange(Target(*address, tls=True), MESSAGE, control_id="42", timeout=60) == ANSWER
         await pool.aclose()
 
 

@@ -8,11 +8,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import structlog
 
 from gateway.app import RUN_FILE
 from gateway.mllp.framing import frame
-from gateway.observe.logging import configure
 from gateway.store import quarantine as store
 from gateway.store.inbox import Quarantined
 from tests.integration.test_cli import lines, procot, said
@@ -21,6 +19,7 @@ from tests.integration.test_inbox import observing as _connection
 from tests.integration.test_inbox import running as writing
 from tests.simulators.facilities import HOSPITAL, sample
 from tests.simulators.journey import notice
+from tests.simulators.logs import configured
 from tests.simulators.people import persons_in
 from tests.simulators.system import FACILITIES, control_id_of, system
 
@@ -37,10 +36,8 @@ NOBODY = [{**FACILITIES[1]}]  # a gateway that does not know the hospital
 @pytest.fixture(autouse=True)
 def _logs(tmp_path: Path) -> Iterator[None]:
     """Send the gateway's logs to a file: commands in this process must print their own words only."""
-    stream = configure(level="info", file=tmp_path / "log")
-    yield
-    structlog.reset_defaults()
-    stream.close()
+    with configured(level="info", file=tmp_path / "log"):
+        yield
 
 
 async def command(running: System, directory: Path, *words: object) -> subprocess.CompletedProcess[str]:
@@ -189,7 +186,8 @@ async def test_two_people_resolve_one_message_once(database: str, tmp_path: Path
 
 
 async def test_the_cap_counts_open_messages_only(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.store.inbox._RECOUNT_S", 0.0)
+    monkeypatch.setattr("gateway.store.quarantine._RECOUNT_S", 0.0)
+    monkeypatch.setattr("gateway.store.quarantine._RECOUNT_SHARE", 0.0)
     inbox = inbox_on(database, quarantine_rows=2)
     async with writing(inbox):
         for n in range(3):

@@ -182,6 +182,15 @@ async def test_a_registry_that_goes_away_ends_the_run_and_closes_nothing(way: Jo
     assert row["report"]["complete"] is False
 
 
+async def test_a_case_that_the_registry_never_answers_about_keeps_no_other_from_being_compared(way: Journey) -> None:
+    await delivered(way)
+    await way.tell(notice(record_number="00450999"))
+    await way.work()
+    way.registry.on_ask.append(RegistryUnavailableError("always, for this one"))
+    report = await compared(way)
+    assert (report.compared, report.skipped, report.complete) == (2, 1, False)
+
+
 async def test_a_hospital_that_has_not_its_certificate_is_a_case_and_one_that_refused_it_another(way: Journey) -> None:
     await way.reach(State.ISSUED)
     await registry_says(way, RegistryStatus.ISSUED, certificate=certificate())

@@ -188,7 +188,7 @@ async def test_a_decision_that_takes_time_is_seen_by_asking(tmp_path: Path) -> N
         assert asked.acts == (ActOutcome("k-1", ActStatus.ACCEPTED),)
         with pytest.raises(RegistryUnavailableError):  # one at a time
             await desk.adapter.act(act(desk, ActKind.WITHDRAW, first, outcome))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while asked.acts[0].status is ActStatus.ACCEPTED:
                 asked = await desk.ask(first)
         assert asked.acts == (ActOutcome("k-1", ActStatus.REFUSED, "PERLU_HADIR"),)
@@ -280,7 +280,7 @@ async def test_documents_are_taken_with_their_digests_and_the_case_goes_on(tmp_p
         first, outcome = await taken(desk)
         done = await desk.adapter.act(act(desk, ActKind.DOCUMENTS, first, outcome, scans=scans()))
         assert done.acts[0].status is ActStatus.GRANTED
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             outcome = done
             while outcome.status is not RegistryStatus.ISSUED:
                 outcome = await desk.ask(first)

@@ -7,6 +7,7 @@ import json
 
 from gateway.pipeline import assign
 from gateway.pipeline.change import Told
+from gateway.pipeline.reread import read_kept
 from gateway.store import messages, queue
 from gateway.store.queue import Kind
 from tests.simulators.facilities import HOSPITAL
@@ -44,16 +45,16 @@ async def test_twins_assigned_by_two_workers_at_once_share_a_group(way: Journey)
     first, second = await queue.claim(way.database, limit=2, lease_s=60)
     async with way.database.transaction() as connection:
         (kept,) = await messages.unassigned(connection, HOSPITAL, "TW1")
-        draft, _ = await assign._read(way.context, connection, kept)
+        draft, _ = await read_kept(way.context, connection, kept)
         await assign._apply(way.context, connection, None, Told(kept, draft), number="TW1")
         other = asyncio.create_task(assign.run(way.context, second))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             blocked = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
             while not await way.database.fetch(blocked):  # noqa: ASYNC110 - PostgreSQL tells nobody who waits
                 await asyncio.sleep(0.005)
         await messages.assigned(connection, kept.id, None)
         await queue.finish(connection, first)
-    await asyncio.wait_for(other, 10)
+    await asyncio.wait_for(other, 60)
     groups = {r["twin_group"] for r in await way.database.fetch("SELECT twin_group FROM births")}
     assert len(groups) == 1
     assert None not in groups

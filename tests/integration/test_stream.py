@@ -23,7 +23,7 @@ ALL = Scope(None, None, restricted=False)
 async def read(response: aiohttp.ClientResponse, *, until: str) -> list[dict[str, Any]]:
     """Return the events of a stream up to the first that leads to a state."""
     found = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         async for line in response.content:
             if line.startswith(b"data: "):
                 found.append(json.loads(line[6:]))

@@ -86,12 +86,12 @@ async def test_workers_finish_a_birth_and_stop(way: Journey) -> None:
     workers = Workers(way.context)
     running = asyncio.create_task(workers.run())
     await way.tell(notice())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (await way.count("births") and await way.state() is State.DELIVERED):
             workers.wake()
             await asyncio.sleep(0.01)
     await workers.stop(within_s=5)
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 60)
     assert await way.open_kinds() == []
 
 
@@ -120,9 +120,9 @@ async def test_a_stopping_worker_leaves_a_late_task_to_its_lease(way: Journey) -
     way.registry.during = hang
     workers = Workers(way.context)
     running = asyncio.create_task(workers.run())
-    await asyncio.wait_for(entered.wait(), 10)
+    await asyncio.wait_for(entered.wait(), 60)
     await workers.stop(within_s=0.01)
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 60)
     assert (await way.task(Kind.SUBMIT))["lease"] is not None
     assert await results(way) == ["unknown"]
 

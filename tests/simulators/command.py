@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import click
-import structlog
 from click.testing import CliRunner
 
 from gateway.cli.main import main
+from tests.simulators.logs import logging_kept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,23 +33,9 @@ class Done:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
-def _log_aside() -> None:
-    """Keep what a gateway logs beside a command out of what the command prints: the test sees one standard output."""
-    structlog.reset_defaults()
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
-
-
-_log_aside()
-
-
 def _run(words: list[str], environment: dict[str, str], typed: str) -> Done:
-    handlers = logging.getLogger().handlers[:]
-    try:
-        with patch.object(sys, "argv", ["procot", *words]):
-            done = CliRunner(env=environment).invoke(click.Command("entry", callback=main), [], typed)
-    finally:  # a command's logs go to its own standard error, which is gone now
-        _log_aside()
-        logging.getLogger().handlers[:] = handlers
+    with logging_kept(), patch.object(sys, "argv", ["procot", *words]):
+        done = CliRunner(env=environment).invoke(click.Command("entry", callback=main), [], typed)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return Done(done.exit_code, done.stdout, done.stderr)

@@ -139,7 +139,7 @@ class Journey:
 
     async def tell(self, raw: bytes) -> str:
         """Send a message as a hospital does and return MSA-1."""
-        answer = (await asyncio.wait_for(self.intake.take(raw, peer="127.0.0.1"), 20))[0]
+        answer = (await asyncio.wait_for(self.intake.take(raw, peer="127.0.0.1"), 60))[0]
         return next(s for s in answer.decode().split("\r") if s.startswith("MSA")).split("|")[1]
 
     async def claim(self, kind: Kind) -> Task:
@@ -177,7 +177,7 @@ class Journey:
 
     async def until_assigned(self, record_number: str) -> None:
         """Return as soon as a baby's birth is there; fail where it never is."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             sql = "SELECT 1 FROM births WHERE medical_record = $1"
             while not await self.database.fetch(sql, record_number):  # noqa: ASYNC110 - a worker makes it
                 await asyncio.sleep(0.01)
@@ -280,7 +280,7 @@ async def journey(
     port: RegistryAdapter = registry  # the simulator fills the real port
     keyring = Keyring(directory / "keys")
     keyring.open()
-    database = Database(dsn, size=6, timeout_s=10)
+    database = Database(dsn, size=6, timeout_s=60)
     await database.open()
     schema = Schema()
     await schema.refresh(database)
@@ -311,7 +311,7 @@ async def journey(
         require_form=config.registry.require_form,
         segment_limit=config.limits.segments_per_message,
     )
-    inbox = Inbox(dsn, observer=metrics, limits=config.limits, timeout_s=10)
+    inbox = Inbox(dsn, observer=metrics, limits=config.limits, timeout_s=60)
     intake = Intake(judge=judge, answerer=Answerer("AKTAGW", "DISDUKCAPIL 3510", clock), inbox=inbox, metrics=metrics)
     writer = asyncio.create_task(inbox.run())
     try:

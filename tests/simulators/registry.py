@@ -124,7 +124,7 @@ class Mailbox:
     url: str = ""
 
     async def next(self) -> tuple[dict[str, str], bytes]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self.letters.get()
 
     async def receive(self, request: web.Request) -> web.Response:

@@ -56,6 +56,7 @@ class ScriptedRegistry:
     on_ask: deque[RegistryStatus | Outcome | Exception] = field(default_factory=deque)
     on_check: deque[tuple[ParentCheck, ...] | Exception] = field(default_factory=deque)
     on_fetch: deque[bytes | Exception] = field(default_factory=deque)
+    on_file: Callable[[Certificate], Exception | None] | None = None  # what fetching a certificate's file meets
     during: Callable[[str], Awaitable[object]] | None = None  # awaited inside every call, with its name
     loses_answer: Exception | None = None  # the next submission is accepted, its answer lost
 
@@ -148,6 +149,8 @@ class ScriptedRegistry:
     async def fetch_document(self, certificate: Certificate) -> bytes:
         self.fetched.append(certificate.number)
         await self._meanwhile("fetch_document")
+        if self.on_file is not None and (met := self.on_file(certificate)) is not None:
+            raise met
         answer = self.on_fetch.popleft() if self.on_fetch else PDF
         if isinstance(answer, Exception):
             raise answer

@@ -11,6 +11,8 @@ from gateway.pipeline.breaker import (
     FIRST_PAUSE_S,
     FIRST_RATE,
     LONGEST_PAUSE_S,
+    MOST_SUSPECTS,
+    SERVES_S,
     Breaker,
     NotTriedError,
 )
@@ -139,3 +141,42 @@ def test_a_failure_during_pacing_begins_the_pause_anew() -> None:
     assert breaker.room("a", 1) == 0
     breaker.answered("a")
     assert breaker.room("a", 100) == 1
+
+
+def test_what_failed_waits_behind_all_others_until_somebody_is_served() -> None:
+    breaker = Breaker(Clock())
+    for item in (7, 8, 7):
+        breaker.suspect("a", item)
+    assert breaker.suspects("a") == [8, 7]
+    assert breaker.suspects("b") == []
+    breaker.served("a")
+    assert breaker.suspects("a") == []
+
+
+def test_suspects_are_remembered_up_to_a_cap() -> None:
+    breaker = Breaker(Clock())
+    for item in range(MOST_SUSPECTS + 10):
+        breaker.suspect("a", item)
+    assert len(breaker.suspects("a")) == MOST_SUSPECTS
+    assert breaker.suspects("a")[0] == 10
+
+
+def test_a_target_serves_for_a_while_after_it_served_somebody() -> None:
+    clock = Clock()
+    breaker = Breaker(clock)
+    breaker.answered("a")
+    assert not breaker.serves("a"), "an answer may be a refusal"
+    breaker.served("a")
+    clock.now += SERVES_S
+    assert breaker.serves("a")
+    clock.now += 1
+    assert not breaker.serves("a")
+
+
+def test_a_target_has_moved_only_while_it_is_down() -> None:
+    breaker = Breaker(Clock())
+    assert not breaker.moved("a", now_moved=True)
+    breaker.failed("a")
+    assert breaker.moved("a", now_moved=True)
+    breaker.answered("a")
+    assert not breaker.moved("a")

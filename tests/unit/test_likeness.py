@@ -78,6 +78,21 @@ def test_rules_of_one_mother(one: dict[str, Any], other: dict[str, Any], rule: s
     assert seen.verdict is RULES[rule][0]
 
 
+def test_twins_tell_what_they_contradict_each_other_in() -> None:
+    one = birth_record(child=child(**SEVERAL))
+    seen = told(one, baby(**SEVERAL | {"birth_order": 2}))
+    assert (seen.verdict, "NAME_SAME" in {r.code for r in seen.reasons}) == (Verdict.TWIN, True)
+    single = told(birth_record(child=child(plurality=PluralityKind.SINGLE)), baby(**SEVERAL | {"birth_order": 2}))
+    assert "PLURALITY_DIFFERS" in {r.code for r in single.reasons}
+
+
+def test_two_mothers_called_nobody_are_not_one() -> None:
+    nobody = {"name": Personal("TIDAK ADA"), "nik": None, "born_on": None}
+    seen = told(birth_record(mother=mother(**nobody)), baby(of=nobody))
+    assert seen.rule == "other-mother"
+    assert name_key(baby(of=nobody)) == ""
+
+
 def test_a_set_told_whole_makes_one_more_without_order_a_duplicate() -> None:
     seen = told(birth_record(child=child(**SEVERAL)), baby(**SEVERAL, birth_order=None), complete=True)
     assert (seen.rule, seen.verdict) == ("set-told-already", Verdict.SUSPECT)

@@ -7,7 +7,6 @@ import errno
 import io
 import json
 import logging
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,8 @@ from hypothesis import strategies as st
 from gateway.cli.log_calls import bound_fields, log_calls
 from gateway.contract.masked import MASK, Nik, Personal
 from gateway.errors import ConfigError, RegistryUnavailableError
-from gateway.observe.logging import FIELDS, configure, describe, looks_like_nik, mask
+from gateway.observe.logging import FIELDS, describe, looks_like_nik, mask
+from tests.simulators.logs import configured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,19 +29,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 NIK = "3510165203959001"
 NAME = "SITI AMINAH"
-
-
-@contextmanager
-def configured(**options: Any) -> Iterator[None]:
-    """Configure logging as a command does; what was before comes back afterwards."""
-    before, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
-    configure(**options)
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
-        structlog.contextvars.clear_contextvars()
-        logging.root.handlers[:], logging.root.level = handlers, level
 
 
 @pytest.fixture
@@ -80,8 +67,8 @@ def test_a_personal_value_is_masked_by_its_type_wherever_it_lies(logged: Logged,
 
 
 def test_bound_ids_are_on_every_later_line_and_are_masked_too(logged: Logged) -> None:
-    structlog.contextvars.bind_contextvars(birth_id="b-1", message_id=7, control_id=NIK)
-    structlog.get_logger().info("task.worked", outcome="done")
+    with structlog.contextvars.bound_contextvars(birth_id="b-1", message_id=7, control_id=NIK):
+        structlog.get_logger().info("task.worked", outcome="done")
     (line,) = logged()
     assert (line["birth_id"], line["message_id"], line["control_id"]) == ("b-1", 7, MASK)
 
@@ -217,7 +204,6 @@ def test_a_log_file_has_each_line_as_soon_as_it_is_logged(tmp_path: Path) -> Non
     with configured(level="info", file=path):
         structlog.get_logger().info("birth.seen")
         assert json.loads(path.read_text())["event"] == "birth.seen"
-        structlog.get_config()["logger_factory"]._file.close()
 
 
 class Full(io.StringIO):

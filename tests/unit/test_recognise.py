@@ -7,6 +7,7 @@ import datetime as dt
 import pytest
 
 from adapters.hospital.ages import rough_age
+from gateway.contract.lifecycle import State
 from gateway.contract.ports import Effect
 from gateway.pipeline.verdict import Verdict, in_view_of
 from tests.simulators.facilities import draft_of
@@ -17,6 +18,13 @@ MARKS = {
     "class": "PV1|1|I||N\r",
     "indicator": f"PV2|{'|' * 35}Y\r",
     "form": "ZKL|1|1\r",
+}
+MORE = {  # no marks of their own, or the same with a date
+    "weight": "OBX|1|NM|8339-4^Birth weight^LN||3150|g|||||F\r",
+    "apgar": "OBX|2|NM|9272-6^Apgar 1^LN||8||||||F\r",
+    "born": f"NK1|1|SITI AMINAH|MTH{'|' * 13}19950312\r",
+    "nik": f"NK1|1|SITI AMINAH|MTH{'|' * 30}3510165203959001^^^^NI\r",
+    "father": f"NK1|2|AGUS|FTH{'|' * 13}19950312\r",
 }
 SPELLINGS = [
     *("2025-03-11", "2025-03-11T00:15:00", "2025/03/11", "2025.3.11", "11/03/2025", "11-03-2025", "11.03.2025"),
@@ -40,7 +48,9 @@ GROWN = [
 
 def admission(born: str, *marks: str, name: str = "BUDI SANTOSA", event: str = "A01", more: str = "") -> bytes:
     head = f"MSH|^~\\&|SIMRS|RSU CEMPAKA CONTOH|||20250311093000+0700||ADT^{event}|1|P|2.5\rEVN||20250311093000\r"
-    return f"{head}PID|1||4711^^^RS^MR||{name}||{born}|M{more}\r{''.join(MARKS[mark] for mark in marks)}".encode()
+    return (
+        f"{head}PID|1||4711^^^RS^MR||{name}||{born}|M{more}\r{''.join((MARKS | MORE)[mark] for mark in marks)}".encode()
+    )
 
 
 def answered(raw: bytes) -> tuple[Effect, list[str]]:
@@ -129,3 +139,75 @@ def test_the_indicator_of_a_newborn_is_read_in_both_languages(yes: str) -> None:
 )
 def test_ages_by_rough_dates(text: str, days: int | None) -> None:
     assert rough_age(text, dt.date(2025, 3, 20)) == days
+
+
+IMPOSSIBLE = ["20130311", "19250311", "1825-03-11", "01/03/1995", "1995", "19950312"]
+OUTRIGHT = [("class", "indicator"), ("indicator", "mother"), ("form", "mother"), ("class", "form"), ("class", "weight")]
+
+
+@pytest.mark.parametrize("marks", OUTRIGHT)
+@pytest.mark.parametrize("event", ["A01", "A04", "A28", "A08", "A31"])
+def test_what_says_newborn_outright_is_never_passed_over_for_its_date(event: str, marks: tuple[str, ...]) -> None:
+    for born in IMPOSSIBLE:
+        effect, found = answered(admission(born, *marks, event=event))
+        assert "BIRTH_DATE" in found, born
+        assert effect is Effect.NONE or born.startswith("18"), born  # 1825 is nobody's: the date counts as not told
+
+
+def test_a_parents_birth_date_is_none_of_the_baby_and_opens_it_without_one() -> None:
+    for marks in (
+        ("class", "born"),
+        ("class", "nik"),
+        ("weight", "born"),
+        ("class", "mother", "father"),
+        ("form", "nik"),
+    ):
+        verdict = evaluate(admission("19950312", *marks))
+        assert (verdict.effect, "BIRTH_DATE" in codes(verdict)) == (Effect.OPEN, True), marks
+        assert verdict.draft is not None
+        assert "child.born_on" not in (verdict.draft.values or {})
+        assert "BORN_ELSEWHERE" not in codes(verdict), "nor was it born thirty years before admission"
+    assert answered(admission("19950312", "born")) == (Effect.NONE, ["NEWBORN_UNSURE"])
+    assert answered(admission("19950313", "class", "born")) == (Effect.NONE, []), "a grown woman, and her mother"
+
+
+def test_a_grown_patient_who_stands_in_nk1_herself_is_no_baby() -> None:
+    assert answered(admission("19950312", "born", name="SITI AMINAH")) == (Effect.NONE, [])
+    own = admission("19950312", "mother", name="SITI AMINAH", more=f"{'|' * 13}3510165203959001^^^^NI")
+    assert answered(own.replace(b"|4711^^^RS^MR|", b"|4711^^^RS^MR~3510165203959001^^^^NI|")) == (Effect.NONE, [])
+
+
+def test_a_grown_patient_with_her_babys_results_or_an_old_placeholder_is_passed_over() -> None:
+    assert answered(admission("19950312", "mother", "weight", "apgar")) == (Effect.NONE, [])
+    assert answered(admission("20130311", "mother", name="BY NY SITI", event="A28")) == (Effect.NONE, [])
+
+
+def test_what_is_measured_at_a_birth_alone_is_told_to_be_unsure() -> None:
+    for more in ("", "||||||||||||||||Y", "||||||||||||||||N|1"):
+        marks = () if more else ("apgar",)
+        assert answered(admission("", *marks, more=more)) == (Effect.NONE, ["NEWBORN_UNSURE"]), more
+
+
+def test_the_mothers_pid_before_the_babys_is_an_error_in_every_event_that_tells_of_a_birth() -> None:
+    for event in ("A01", "A04", "A28", "A08", "A31", "A03", "A11"):
+        mother = admission("19950312", "mother", event=event)
+        effect, found = answered(mother + b"PID|2||4712^^^RS^MR||BY NY SITI||20250311|M\r")
+        assert (effect, "SEGMENT_EXTRA" in found) == (Effect.NONE, True), event
+    grown = admission("19950312", "mother") + b"PID|2||4712^^^RS^MR||AGUS||19900101|M\r"
+    assert answered(grown) == (Effect.NONE, [])
+
+
+@pytest.mark.parametrize("event", ["A08", "A31", "A03", "A11", "A23", "A29"])
+def test_an_impossible_date_for_an_open_birth_changes_nothing_and_is_told(event: str) -> None:
+    verdict = evaluate(admission("20130311", "class", event=event))
+    assert in_view_of(verdict, State.HOLD_NAME)[0] is Effect.NONE
+    assert [f.code for f in in_view_of(verdict, State.HOLD_NAME)[1]] == ["BIRTH_DATE"]
+    assert in_view_of(verdict, State.DELIVERED) == (Effect.NONE, []), "a child that grew up is nobody's birth"
+    assert in_view_of(verdict, None) == (Effect.NONE, [])
+
+
+def test_a_date_that_cannot_be_read_is_told_while_the_birth_is_open() -> None:
+    verdict = evaluate(admission("31-02-25", "class", event="A08"))
+    assert verdict.effect is Effect.AMEND
+    assert "BIRTH_DATE" in {f.code for f in in_view_of(verdict, State.READY)[1]}
+    assert "BIRTH_DATE" not in {f.code for f in in_view_of(verdict, State.DELIVERED)[1]}

@@ -218,6 +218,8 @@ def test_an_update_for_a_known_birth_is_told_what_becomes_of_it(state: State) ->
         assert late == [["ALREADY_ISSUED"], ["CANCEL_AFTER_ISSUE"], []]
     elif state in IN_FLIGHT:
         assert late == [["IN_PROCESS_CHANGE"], ["IN_PROCESS_CHANGE"], []]
+    elif state is State.CANCELLED:
+        assert late == [["BIRTH_WITHDRAWN"], [], ["BIRTH_WITHDRAWN"]]
     else:
         assert late == [[], [], []]
     assert State.READY in JUDGED

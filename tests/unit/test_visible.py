@@ -13,7 +13,7 @@ from rich.text import Text
 
 from gateway.cli import output
 from gateway.contract.visible import commands, escaped, printable
-from tests.unit.test_logging import configured
+from tests.simulators.logs import configured
 
 _EVERY = "".join(chr(code) for code in (*range(0x100), 0x61C, *range(0x2000, 0x2070), 0xFEFF, 0xD800, 0xE000))
 _ORDERED = "".join(c for c in _EVERY if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp", "Cs", "Co"))

@@ -52,7 +52,9 @@ def number_of(reference_text: str, office: str) -> int | None:
     return int(tail) if head == f"P{office}" and tail.isascii() and tail.isdigit() and len(tail) <= 15 else None  # noqa: PLR2004 - below 2^63
 
 
-def case_body(case: Case, office: str, *, acts: Sequence[Act] = (), spelling: str = "") -> dict[str, Any]:
+def case_body(
+    case: Case, office: str, *, acts: Sequence[Act] = (), spelling: str = "", under: str = "dokumen"
+) -> dict[str, Any]:
     """Return where a case is: the same in the first answer, in polls and in callbacks."""
     body: dict[str, Any] = {
         "no_permohonan": reference(case, office),
@@ -62,7 +64,7 @@ def case_body(case: Case, office: str, *, acts: Sequence[Act] = (), spelling: st
         "diterima_pada": case.received_at,
     }
     if case.number:
-        body["terbit"] = _issued(case, spelling)
+        body["terbit"] = _issued(case, spelling, under)
     elif case.code and case.status in {"DITOLAK", "PERLU_PERBAIKAN"}:
         body |= {"kode": case.code, "pesan": case.text}
     if acts:
@@ -73,10 +75,10 @@ def case_body(case: Case, office: str, *, acts: Sequence[Act] = (), spelling: st
     return body
 
 
-def documents(case: Case) -> list[dict[str, Any]]:
+def documents(case: Case, under: str = "dokumen") -> list[dict[str, Any]]:
     """Return the files of an issued case; addresses are relative to the registry's own (RFC 3986)."""
     kind = "SKLM" if case.child_nik is None and case.body.get("jenis") == "LAHIR_MATI" else "AKTA"
-    return [{"jenis": kind, "nomor": case.number, "url": f"/dokumen/{case.number}.pdf", "sha256": case.sha256}]
+    return [{"jenis": kind, "nomor": case.number, "url": f"/{under}/{case.number}.pdf", "sha256": case.sha256}]
 
 
 def text_of(code: str) -> str:
@@ -110,13 +112,13 @@ def _registered(case: Case, spelling: str) -> dict[str, Any]:
     return told
 
 
-def _issued(case: Case, spelling: str) -> dict[str, Any]:
+def _issued(case: Case, spelling: str, under: str) -> dict[str, Any]:
     issued = {
         "no_akta": case.number,
         "nik_anak": case.child_nik,
         "no_kk": case.family_card,
         "terbit_pada": case.issued_at,
-        "dokumen": documents(case),
+        "dokumen": documents(case, under),
         "data": _registered(case, spelling),
     }
     return {key: value for key, value in issued.items() if value is not None}

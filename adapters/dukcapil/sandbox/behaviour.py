@@ -36,6 +36,9 @@ class Behaviour:
     tell_steps: bool = False  # a callback at each step of a case, not only at its end
     late_callback_rate: float = 0.0  # this share of the callbacks waits some seconds: later ones overtake it
     stale_rate: float = 0.0  # this share of the questions is answered from a copy that lags behind the truth
+    dead_file_rate: float = 0.0  # this share of the certificates has a file that is not to be had, always the same ones
+    dead_file_status: int = 404  # what its address answers: 404, 410, 401, 403; 503 as one that is busy
+    files_under: str = "dokumen"  # where the files lie now, and are told to lie; 404 at their old addresses
     check_outage: bool = False  # 503 to the element check only
     quota_exhausted: bool = False  # the element check has no quota left today
     login_refused: bool = False  # the element check refuses user, password and address

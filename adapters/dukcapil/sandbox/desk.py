@@ -106,7 +106,8 @@ class Desk:
         """Return where a case is, as it is told to everybody."""
         no = case.no
         acts, spelling = self._records.acts_of(no), self._records.spelling(no)
-        return answers.case_body(case, self._office, acts=acts, spelling=spelling)
+        under = self._conduct.now.files_under
+        return answers.case_body(case, self._office, acts=acts, spelling=spelling, under=under)
 
     def stale(self, case: Case) -> dict[str, Any]:
         """Return a case as a copy that lags behind shows it: just received, nothing decided."""

@@ -12,6 +12,7 @@ import datetime as dt
 import hmac
 import json
 import sqlite3
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -167,7 +168,7 @@ class RegistrySandbox:
                 web.post("/api/v1/kelahiran/{no}/pembatalan", self._act),
                 web.post("/api/v1/kelahiran/{no}/pembetulan", self._act),
                 web.post("/api/v1/kelahiran/{no}/berkas", self._attach),
-                web.get("/dokumen/{number}.pdf", self._document),
+                web.get("/{under}/{number}.pdf", self._document),
                 web.post("/dukcapil/get_json/{institution}/CALL_VERIFY_BY_ELEMEN", self._check),
                 web.post("/dukcapil/get_json/{institution}/CALL_NIK", self._look_up),
                 web.get("/.well-known/jwks.json", self._jwks),
@@ -207,7 +208,7 @@ class RegistrySandbox:
 
     @web.middleware
     async def _authorise(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path.startswith(("/api/", "/dokumen/")):
+        if request.path.startswith("/api/") or "under" in request.match_info:
             given = request.headers.get("Authorization", "").encode()
             wanted = f"Bearer {self._settings.token}".encode()
             if not self._settings.token or not hmac.compare_digest(given, wanted):
@@ -258,7 +259,7 @@ class RegistrySandbox:
         case = self._case(request)
         if case is None or not case.number:
             return answers.problem(404, "TIDAK_DITEMUKAN")
-        return web.json_response(answers.documents(case))
+        return web.json_response(answers.documents(case, self.conduct.now.files_under))
 
     async def _amend(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
@@ -303,9 +304,12 @@ class RegistrySandbox:
         return web.Response(status=status, text=text, content_type="application/json")
 
     async def _document(self, request: web.Request) -> web.StreamResponse:
-        pdf = self._records.document(request.match_info["number"])
-        if pdf is None:
+        number, now = request.match_info["number"], self.conduct.now
+        pdf = self._records.document(number)
+        if pdf is None or request.match_info["under"] != now.files_under:
             return answers.problem(404, "TIDAK_DITEMUKAN")
+        if zlib.crc32(number.encode()) % 1000 < now.dead_file_rate * 1000:
+            return answers.problem(now.dead_file_status or 404, "TIDAK_DITEMUKAN")
         return web.Response(body=pdf, content_type="application/pdf")
 
     def _case(self, request: web.Request) -> Case | None:
