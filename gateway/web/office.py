@@ -10,14 +10,13 @@ import binascii
 import hashlib
 import re
 import uuid
-from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gateway.contract.strict_json import validated
+from gateway.contract.strict_json import Moment, Whole, validated
 from gateway.contract.visible import VISIBLE
 from gateway.errors import LeaseLostError, RegistryProtocolError
 from gateway.pipeline import officer
@@ -48,8 +47,8 @@ class _Part(BaseModel):
 class LeaseRequest(_Part):
     """What to take. A dead consumer's records come back after `seconds`."""
 
-    count: int = Field(default=10, ge=1, le=50, strict=True)
-    seconds: int = Field(default=900, ge=30, le=86_400, strict=True)
+    count: Whole = Field(default=10, ge=1, le=50)
+    seconds: Whole = Field(default=900, ge=30, le=86_400)
     records: tuple[uuid.UUID, ...] = Field(default=(), max_length=50)
 
 
@@ -62,7 +61,7 @@ class IssuedCertificate(_Part):
     number: _Short
     child_nik: _Short = ""
     kk_number: _Short = ""
-    issued_at: datetime
+    issued_at: Moment
     document: str = Field(default="", repr=False)
 
 

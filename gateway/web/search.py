@@ -7,7 +7,6 @@ Below migration 0012 names are not looked for at all: nothing but reading every 
 
 from __future__ import annotations
 
-import datetime as dt
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +17,7 @@ from gateway.contract.lifecycle import State
 from gateway.contract.masked import Personal
 from gateway.contract.naming import normalise_name
 from gateway.contract.record import BirthRecord, Parent
-from gateway.contract.strict_json import validated
+from gateway.contract.strict_json import Day, Moment, Whole, validated
 from gateway.store import views
 from gateway.store.views import Filter
 from gateway.verify.likeness import name_key
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
 NAMES_LEVEL = 12  # schemas/sql/0012_search.sql
 _BODY_BYTES = 16 * 1024
+_PATH = "/v1/births/search"
 _KEYS = ("mother_nik", "mother_name", "mother_born_on", "child_nik", "mrn", "control_id", "certificate")
 _STATES = [state.value for state in State]
 _Text = Annotated[str, Field(min_length=1, max_length=250, pattern=r"^[^\x00]+$")]
@@ -57,7 +57,7 @@ class Search(BaseModel):
 
     mother_nik: _Text | None = Field(default=None, repr=False)
     mother_name: _Text | None = Field(default=None, repr=False)
-    mother_born_on: dt.date | None = Field(default=None, repr=False)
+    mother_born_on: Day | None = Field(default=None, repr=False)
     child_nik: _Text | None = Field(default=None, repr=False)
     mrn: _Text | None = Field(default=None, repr=False)
     control_id: _Text | None = None
@@ -65,9 +65,9 @@ class Search(BaseModel):
     facility: _Text | None = None
     state: Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": [*_STATES]})] | None = None
     office: _Text | None = None
-    since: dt.datetime | None = None
+    since: Moment | None = None
     cursor: _Text | None = None
-    limit: int | None = Field(default=None, ge=1, le=1000)
+    limit: Whole | None = Field(default=None, ge=1, le=1000)
 
     @model_validator(mode="after")
     def _says_what(self) -> Search:
@@ -116,7 +116,12 @@ def named(name: str, keyring: Keyring) -> bytes:
 
 def routes() -> list[web.RouteDef]:
     """Return the routes of this part."""
-    return [web.post("/v1/births/search", authenticated(_search))]
+    return [web.post(_PATH, authenticated(_search)), web.route("*", _PATH, _by_post)]
+
+
+async def _by_post(request: web.Request) -> web.StreamResponse:
+    """Refuse other methods: "search" is no birth's id, which the path would otherwise be taken for."""
+    raise web.HTTPMethodNotAllowed(request.method, ["POST"])
 
 
 async def _search(request: web.Request, identity: Identity) -> web.StreamResponse:

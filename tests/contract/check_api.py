@@ -28,8 +28,10 @@ _HERE = Path(__file__).parent
 _ENDLESS = "/v1/births/stream"  # answers for as long as somebody reads
 
 
-async def attack(http: str, token: str, *, seconds: int, phases: str = "examples,coverage,fuzzing") -> tuple[int, str]:
-    """Run schemathesis on a gateway with a token; return its exit status and what it says."""
+async def attack(
+    http: str, token: str, *, seconds: int, place: Path, phases: str = "examples,coverage,fuzzing"
+) -> tuple[int, str]:
+    """Run schemathesis on a gateway with a token; return its exit status and what it says. Its files lie in `place`."""
     words = (
         "--config-file", _HERE / "schemathesis.toml", "run", ROOT / "schemas" / "openapi.json", "--url", http,
         "--header", f"Authorization: Bearer {token}", "--max-time", seconds, "--phases", phases, "--no-color",
@@ -38,7 +40,7 @@ async def attack(http: str, token: str, *, seconds: int, phases: str = "examples
     )  # fmt: skip
     command = Path(sys.executable).with_name("schemathesis")
     process = await asyncio.create_subprocess_exec(
-        str(command), *map(str, words), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        str(command), *map(str, words), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=place
     )
     said, _ = await process.communicate()
     return process.returncode or 0, said.decode(errors="replace")
@@ -62,7 +64,9 @@ async def _check(seconds: int) -> int:
         async with local(Wishes(data=Path(place) / "var", free_ports=True)) as running:
             made = await roles(running.gateway.context.database)
             for name, token in made.items():
-                status, said = await attack(running.http, token, seconds=max(seconds // len(made), 1))
+                status, said = await attack(
+                    running.http, token, seconds=max(seconds // len(made), 1), place=Path(place)
+                )
                 sys.stdout.write(f"as {name}:\n{said}\n")
                 sys.stdout.flush()
                 worst = max(worst, status)

@@ -17,5 +17,5 @@ if TYPE_CHECKING:
 async def test_every_answer_is_one_that_the_document_names(database: str, tmp_path: Path, role: str) -> None:
     async with system(database, tmp_path) as running:
         token = (await roles(running.gateway.context.database))[role]
-        status, said = await attack(running.http, token, seconds=15, phases="examples,coverage")
+        status, said = await attack(running.http, token, seconds=15, place=tmp_path, phases="examples,coverage")
     assert status == 0, said
