@@ -30,7 +30,8 @@ def _written(value: object) -> object:
     raise ValueError("Input should be a text that begins with YYYY-MM-DD")
 
 
-def _number(value: object) -> object:
+def number(value: object) -> object:
+    """Return a number as it came. Raises ValueError for what is none, also where Python would take it for one."""
     if type(value) in (int, float):
         return value
     raise ValueError("Input should be a number")
@@ -44,7 +45,7 @@ def _truth(value: object) -> object:
 
 Day = Annotated[dt.date, BeforeValidator(_written)]
 Moment = Annotated[dt.datetime, BeforeValidator(_written)]
-Whole = Annotated[int, BeforeValidator(_number)]
+Whole = Annotated[int, BeforeValidator(number)]
 Truth = Annotated[bool, BeforeValidator(_truth)]
 
 

@@ -11,13 +11,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from gateway.contract.lifecycle import State
 from gateway.contract.masked import Personal
 from gateway.contract.naming import normalise_name
 from gateway.contract.record import BirthRecord, Parent
-from gateway.contract.strict_json import Day, Moment, Whole, validated
+from gateway.contract.strict_json import Day, Moment, number, validated
 from gateway.store import views
 from gateway.store.views import Filter
 from gateway.verify.likeness import name_key
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 NAMES_LEVEL = 12  # schemas/sql/0012_search.sql
 _BODY_BYTES = 16 * 1024
-_PATH = "/v1/births/search"
 _KEYS = ("mother_nik", "mother_name", "mother_born_on", "child_nik", "mrn", "control_id", "certificate")
 _STATES = [state.value for state in State]
 _Text = Annotated[str, Field(min_length=1, max_length=250, pattern=r"^[^\x00]+$")]
@@ -67,7 +66,7 @@ class Search(BaseModel):
     office: _Text | None = None
     since: Moment | None = None
     cursor: _Text | None = None
-    limit: Whole | None = Field(default=None, ge=1, le=1000)
+    limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(number)] | None = None
 
     @model_validator(mode="after")
     def _says_what(self) -> Search:
@@ -116,12 +115,7 @@ def named(name: str, keyring: Keyring) -> bytes:
 
 def routes() -> list[web.RouteDef]:
     """Return the routes of this part."""
-    return [web.post(_PATH, authenticated(_search)), web.route("*", _PATH, _by_post)]
-
-
-async def _by_post(request: web.Request) -> web.StreamResponse:
-    """Refuse other methods: "search" is no birth's id, which the path would otherwise be taken for."""
-    raise web.HTTPMethodNotAllowed(request.method, ["POST"])
+    return [web.post("/v1/births/search", authenticated(_search))]
 
 
 async def _search(request: web.Request, identity: Identity) -> web.StreamResponse:

@@ -97,7 +97,7 @@ def application(context: Context, *, intake: Intake, rehearsal: Rehearsal, ready
     app[INTAKE] = intake
     app[REHEARSAL] = rehearsal
     app[RATES] = Rates(context.config.limits, context.metrics)
-    for part in (stream, search, births, pairs, revisions, forms, hl7, office, callbacks, evidence, health):
+    for part in (stream, births, pairs, search, revisions, forms, hl7, office, callbacks, evidence, health):
         for route in part.routes():
             route.kwargs["expect_handler"] = leave_expectation
             app.router.add_routes([route])
