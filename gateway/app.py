@@ -380,7 +380,7 @@ class Gateway:
             return frames.take(
                 frame,
                 peer=peer.host,
-                certificate_names=peer.certificate_names if peer.tls else None,
+                certificate_names=peer.certificate_names,
                 connection=peer.connection_id,
             )
 

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
 import structlog
 
+from gateway.contract.connection import TlsNames
 from gateway.errors import ConfigError
 from gateway.files import OTHER_FILES, allow_files
 from gateway.mllp.commit import ACK, COMMITS, NAK, NotKept
@@ -70,7 +71,6 @@ class Peer:
     port: int
     certificate_names: frozenset[str]
     connection_id: int
-    tls: bool = False
 
 
 class Observer(Protocol):
@@ -315,8 +315,8 @@ class _Connection(asyncio.Protocol):
         self._last_activity = self._loop.time()
         name = transport.get_extra_info("peername") or ("", 0)
         secured = transport.get_extra_info("ssl_object")
-        names = certificate_names(secured)
-        self._peer = Peer(str(name[0]), int(name[1]), names, self._server.next_id(), tls=secured is not None)
+        names = TlsNames(certificate_names(secured)) if secured is not None else frozenset[str]()
+        self._peer = Peer(str(name[0]), int(name[1]), names, self._server.next_id())
         self._key = peer_key(self._peer.host)
         self._observer.connection_opened()
         if refusal := self._server.admit(self, self._key):

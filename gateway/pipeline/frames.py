@@ -64,7 +64,7 @@ class Frames:
         self._busy: dict[int, asyncio.Future[Sequence[bytes]]] = {}  # by connection: the last block that is not done
 
     def take(
-        self, block: bytes, *, peer: str, certificate_names: AbstractSet[str] | None = None, connection: int = 0
+        self, block: bytes, *, peer: str, certificate_names: AbstractSet[str] = frozenset(), connection: int = 0
     ) -> asyncio.Future[Sequence[bytes]]:
         """Return a future of the answers to one block, in the order of its messages."""
         if is_one_message(block) and connection not in self._busy:
@@ -77,7 +77,7 @@ class Frames:
         return self._behind(connection, task)
 
     def _one(
-        self, message: bytes, peer: str, names: AbstractSet[str] | None, connection: int
+        self, message: bytes, peer: str, names: AbstractSet[str], connection: int
     ) -> asyncio.Future[Sequence[bytes]]:
         answers = self._intake.take(message, peer=peer, certificate_names=names)
         return answers if len(message) < LARGE_BYTES else self._behind(connection, answers)
@@ -93,7 +93,7 @@ class Frames:
             del self._busy[connection]
 
     async def _work(
-        self, found: Block, peer: str, names: AbstractSet[str] | None, before: asyncio.Future[Sequence[bytes]] | None
+        self, found: Block, peer: str, names: AbstractSet[str], before: asyncio.Future[Sequence[bytes]] | None
     ) -> Sequence[bytes]:
         if before is not None:
             await asyncio.wait([before])

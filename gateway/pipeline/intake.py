@@ -83,7 +83,7 @@ def _digests(raw: bytes) -> tuple[bytes, bytes]:
 
 
 def _judged_whole(
-    judge: Judge, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] | None, charset: str
+    judge: Judge, raw: bytes, *, peer: str, certificate_names: AbstractSet[str], charset: str
 ) -> tuple[Verdict, tuple[bytes, bytes]]:
     """Return the verdict on a large message and its digests: the helper's work."""
     verdict = judge.evaluate(raw, peer=peer, certificate_names=certificate_names, charset=charset)
@@ -265,7 +265,7 @@ class Intake:
         return _log.bind()
 
     def take(
-        self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] | None = None, transport: str = "mllp",
+        self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] = frozenset(), transport: str = "mllp",
         charset: str = "",
     ) -> asyncio.Future[Sequence[bytes]]:  # fmt: skip
         """Return a future of the answers to one message. Submissions keep the order of the calls.
@@ -294,7 +294,7 @@ class Intake:
             return False
         return self._pace.take(verdict.facility.code, time.monotonic()) > 0
 
-    def _judged(self, raw: bytes, peer: str, certificate_names: AbstractSet[str] | None, charset: str) -> _Incoming:
+    def _judged(self, raw: bytes, peer: str, certificate_names: AbstractSet[str], charset: str) -> _Incoming:
         try:
             verdict = self._judge.evaluate(raw, peer=peer, certificate_names=certificate_names, charset=charset)
         except Exception:  # noqa: BLE001 - one poisoned message must not hurt the others, nor go unanswered
@@ -303,7 +303,7 @@ class Intake:
         return _Incoming(raw, peer, verdict, (self._judge, self._answerer), charset)
 
     async def _judged_aside(
-        self, helper: Helper, raw: bytes, peer: str, certificate_names: AbstractSet[str] | None, charset: str
+        self, helper: Helper, raw: bytes, peer: str, certificate_names: AbstractSet[str], charset: str
     ) -> _Incoming:
         """Judge in the helper's process; what breaks it is a poisoned message, as anywhere."""
         try:

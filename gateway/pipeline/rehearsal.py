@@ -115,7 +115,7 @@ class Rehearsal:
     answerer: Answerer
 
     def report(
-        self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] | None = None, charset: str = ""
+        self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] = frozenset(), charset: str = ""
     ) -> Report:
         """Return what would happen to a message that comes from there."""
         try:

@@ -124,7 +124,7 @@ class Judge:
         return judge
 
     def evaluate(
-        self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] | None = None, charset: str = ""
+        self, raw: bytes, *, peer: str, certificate_names: AbstractSet[str] = frozenset(), charset: str = ""
     ) -> Verdict:
         """Return the verdict on the bytes of one message. `charset` is what the transport says of them, if it does."""
         decoded = decode_told(raw, charset) if charset else decode(raw)

@@ -62,7 +62,7 @@ class _Message:
         # A facility's token tells who sends, as the certificate does on MLLP over TLS: it stands for its own.
         # An operator's stands for nobody: it sends what anybody may.
         own = facilities.get(identity.facility) if identity.facility else None
-        self.certificates = frozenset(own.certificates) if own and own.certificates else None
+        self.certificates = frozenset(own.certificates if own else ())
         # Nobody named: the judge refuses it, and it lies in quarantine.
         self.foreign = identity.facility is not None and bool(named - {"", identity.facility})
 

@@ -29,7 +29,7 @@ _SHOWS_NOBODY = {
     "facilities add", "facilities remove", "keys list", "keys new", "keys rotate", "keys retire", "tokens new",
     "tokens revoke", "births cancel", "births handover", "births erase", "births amend", "births withdraw",
     "births restrict", "quarantine replay", "quarantine discard", "queue discard", "reconcile run", "reconcile close",
-    "registry resume",
+    "registry resume", "evidence accept",
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pytest
 from gateway.cli.births import who
 from gateway.cli.doors import is_local, shut
 from gateway.config import parse
+from gateway.contract.connection import TlsNames
 from gateway.errors import ConfigError
 from gateway.hl7.header import read_header
 from gateway.verify.sender import check_sender
@@ -79,7 +80,11 @@ def test_on_tls_a_facility_that_is_bound_to_nothing_does_not_send(
     binding: dict[str, Any], *, plain: bool, tls: bool
 ) -> None:
     header, profile = read_header(message_of(notice())), facility(**binding)
-    for names, may in ((None, plain), (frozenset({"rs"}), tls)):
+    for names, may in (
+        (frozenset[str](), plain),
+        (TlsNames({"rs"}), tls),
+        (TlsNames(), tls and not binding.get("certificates")),
+    ):
         assert (check_sender(header, profile, peer="127.0.0.1", certificate_names=names) == []) is may
 
 
