@@ -61,6 +61,10 @@ chaos-mutants: .venv/.dev ## the harness itself: it must notice each protection 
 chaos-record: .venv/.dev ## docs/reliability.md's tables, from the runs in tests/chaos/recorded (chaos ARGS="--json FILE")
 	@$(PY) -m tests.chaos.record $(ARGS)
 
+.PHONY: check-api
+check-api: .venv/.dev ## schemathesis against a running gateway for DURATION=300 seconds, as each kind of token
+	@$(PY) -m tests.contract.check_api --seconds $(if $(filter command line environment,$(origin DURATION)),$(DURATION),300) $(ARGS)
+
 .PHONY: attack
 attack: .venv/.dev ## each attack on a gateway of its own, and how it was refused; ARGS="-k D1" takes some
 	@$(PY) -m tests.attack.run $(ARGS)

@@ -165,6 +165,7 @@ class Workshop:
             [[facility]]
             code = "RSU CEMPAKA CONTOH"
             region = "3510"
+            insecure = "msh-4"
             deliver_to = "{hospital}"
         """
 

@@ -47,6 +47,7 @@ _CONFIG = """
     [[facility]]
     code = "RSU CEMPAKA CONTOH"
     region = "3510"
+    insecure = "msh-4"
 """
 _AGAIN_S = 0.005
 

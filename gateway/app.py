@@ -34,6 +34,7 @@ from gateway.pipeline import chores, clocks, journal
 from gateway.pipeline.answer import Answerer
 from gateway.pipeline.breaker import Breaker
 from gateway.pipeline.context import SERVICE_FAILURES, Context
+from gateway.pipeline.endings import Endings
 from gateway.pipeline.frames import Frames
 from gateway.pipeline.guarded import Guarded
 from gateway.pipeline.helper import Helper
@@ -129,6 +130,7 @@ def open_registry(config: Config, *, clock: Callable[[], dt.datetime] = utc_now)
         check_password=password,
         check_ip=registry.check_ip,
         callback_jwks=registry.callback_jwks,
+        document_origins=registry.document_origins,
         timeout_s=registry.timeout_s,
         options=registry.options,
         clock=clock,
@@ -302,9 +304,11 @@ class Gateway:
         return workers
 
     async def _watch_waits(self, database: Database) -> None:
-        """Tell once of each birth whose wait has timed out, and keep the count."""
+        """Tell once of each birth whose wait has timed out, and keep the count; likewise of tokens that end soon."""
+        endings = Endings()
         while True:
             try:
+                await endings.look(database, self.metrics)
                 async with database.transaction() as connection:
                     for row in await overdue.newly_overdue(connection):
                         _log.warning(
@@ -374,7 +378,10 @@ class Gateway:
     async def _mllp(self, intake: Intake, dsn: str, stack: AsyncExitStack) -> Addresses:
         def handle(frame: bytes, peer: Peer) -> asyncio.Future[Sequence[bytes]]:
             return frames.take(
-                frame, peer=peer.host, certificate_names=peer.certificate_names, connection=peer.connection_id
+                frame,
+                peer=peer.host,
+                certificate_names=peer.certificate_names,
+                connection=peer.connection_id,
             )
 
         config = self.config

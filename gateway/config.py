@@ -110,6 +110,10 @@ class Mllp(Section):
         default="batch",
         description="a batch (FHS, BHS) is answered by a batch of answers in one block, or by a block each",
     )
+    insecure: Literal["", "plain"] = Field(
+        default="",
+        description="`plain`: `listen` may lie outside of loopback, unencrypted, also for facilities without `peers`",
+    )
     reuse_port: bool = Field(default=False, description="several gateway processes share the address (SO_REUSEPORT)")
 
 
@@ -117,6 +121,10 @@ class Http(Section):
     """The HTTP listener."""
 
     listen: Address = Field(default="127.0.0.1:8080", description="HOST:PORT; port 0 takes a free one")
+    insecure: Literal["", "plain"] = Field(
+        default="",
+        description="`plain`: `listen` may lie outside of loopback, as behind a proxy that speaks TLS",
+    )
     ack_status: Literal["always200", "hapi"] = Field(
         default="always200",
         description="status of an answer of POST /v1/hl7: 200 whatever it says, or AA/CA 200, AR/CR 400, AE/CE 500",
@@ -195,6 +203,11 @@ class Registry(Section):
     check_password_file: Path | None = Field(default=None, description="its password")
     check_ip: str = Field(default="", description="address that the agreement names as ours")
     callback_jwks: str = Field(default="", description="file or http(s) URL of the keys its callbacks are signed with")
+    document_origins: tuple[str, ...] = Field(
+        default=(),
+        description="where a certificate's file may lie beside the registry's own address: https://HOST[:PORT]; an "
+        "address elsewhere is not called (DOCUMENT_ADDRESS)",
+    )
     way: Literal["push", "lease"] = Field(
         default="push",
         description="births of `office` are submitted through the adapter, or wait until the office takes them",

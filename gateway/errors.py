@@ -157,6 +157,12 @@ class RegistryDocumentError(RegistryUnavailableError):
     code = "DOCUMENT_UNAVAILABLE"
 
 
+class DocumentAddressError(RegistryDocumentError):
+    """This one file lies at an address that is not the registry's and that nobody allowed: nothing was called."""
+
+    code = "DOCUMENT_ADDRESS"
+
+
 class RegistryQuotaError(RegistryUnavailableError):
     """The day's quota of the element check is used up; `after` is how long until the next day (domain F 93)."""
 
@@ -208,6 +214,12 @@ class RegistryProtocolError(ProcotError):
 
     code = "REGISTRY_PROTOCOL"
     next = Next.HOLD
+
+
+class NonsenseError(RegistryProtocolError):
+    """Something rightly signed holds a value out of all bounds: a time, a number, an address. Nothing was changed."""
+
+    code = "SIGNED_NONSENSE"
 
 
 class JournalRewrittenError(ProcotError):

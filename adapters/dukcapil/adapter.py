@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import datetime as dt
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import structlog
 
 from adapters.dukcapil import payload
-from adapters.dukcapil.client import Client
+from adapters.dukcapil.addresses import origin_of
+from adapters.dukcapil.client import Client, Tls
 from adapters.dukcapil.codes import ACTS, NOT_OFFERED
 from adapters.dukcapil.element_check import ElementCheck
 from adapters.dukcapil.keyring import KeyRing
 from adapters.dukcapil.options import read_options, tls_context
+from adapters.dukcapil.told import Told
 from gateway.errors import ConfigError, RegistryProtocolError, RegistryRefusedError, SignatureError
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ def open_dukcapil(settings: RegistrySettings) -> RegistryAdapter:
     """Return the adapter; it connects with its first call. Raises ConfigError naming the setting that is wrong."""
     options = read_options(settings)
     for key, url in (("registry.url", settings.url), ("registry.options.check_url", options.check_url)):
-        if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
-            raise ConfigError(f"{key} = {url!r}: write an http:// or https:// address")
+        try:
+            origin_of(url)
+        except ValueError as error:
+            raise ConfigError(f"{key} = {url!r}: {error}; write an http:// or https:// address") from None
     if not settings.check_user:
         log.warning("registry.check_not_configured", step="check")
     return Dukcapil(settings, options)
@@ -63,8 +66,10 @@ class Dukcapil:
     def __init__(self, settings: RegistrySettings, options: Options) -> None:
         self._settings = settings
         self._options = options
-        self._client = Client(settings, check_url=options.check_url.rstrip("/"), tls=tls_context(options))
+        tls = Tls(tls_context(options), tls_context(options, shown=False))
+        self._client = Client(settings, check_url=options.check_url.rstrip("/"), tls=tls)
         self._keys = KeyRing(settings.callback_jwks)
+        self._told = Told(2 * CALLBACK_WINDOW_S)
         self._checks = ElementCheck(settings, options, self._client)
 
     @property
@@ -123,8 +128,10 @@ class Dukcapil:
         """Check who says it and when, then read what is said (domain C.4).
 
         1. the signature, by a key of the registry, over exactly `body`; 2. the signed time `iat` is within five
-        minutes of ours; 3. X-Waktu, which alone anybody could change, says the same time; 4. the body.
-        Raises SignatureError, RegistryProtocolError; RegistryUnavailableError where the keys cannot be had.
+        minutes of ours, and `nbf` and `exp`, where they are signed, are kept; 3. X-Waktu, which alone anybody could
+        change, says the same time; 4. `aud`, where it is signed, is us; 5. `jti`, where it is signed, was not another
+        callback's; 6. the body. Raises SignatureError, RegistryProtocolError (NonsenseError for values out of all
+        bounds); RegistryUnavailableError where the keys cannot be had.
         """
         if len(body) > MAX_CALLBACK_BYTES:
             raise RegistryProtocolError(f"the callback is longer than {MAX_CALLBACK_BYTES} bytes")
@@ -133,8 +140,15 @@ class Dukcapil:
         now = self._settings.clock().timestamp()
         if verified.issued_at is None or abs(now - verified.issued_at) > CALLBACK_WINDOW_S:
             raise SignatureError("the callback's signed time (iat) is missing or more than five minutes off")
+        if not (verified.not_before or 0) - CALLBACK_WINDOW_S <= now < (verified.expires_at or now + 1):
+            raise SignatureError("the callback is signed for another time (nbf, exp)")
         if _seconds(lower.get("x-waktu", "")) != verified.issued_at:
             raise SignatureError("the callback's X-Waktu is not the signed time (iat)")
+        if verified.audience is None and self._options.audience:
+            raise SignatureError("the callback does not say whom it is for (aud), and registry.options.audience asks")
+        if verified.audience not in (None, self._options.audience or self._settings.office):
+            raise SignatureError("the callback is for somebody else (aud)")
+        self._told.check(verified.token_id, body, now)
         return self._client.read_case(body)
 
     async def close(self) -> None:

@@ -25,15 +25,18 @@ import email.utils
 import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn, TypeVar
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote
 
 import aiohttp
 import structlog
+from yarl import URL
 
 from adapters.dukcapil import codes, replies
+from adapters.dukcapil.addresses import DocumentAddresses, Origin, origin_of
 from adapters.dukcapil.multipart import parts
 from gateway.contract.ports import Outcome, RegistryStatus
 from gateway.errors import (
+    DocumentAddressError,
     RegistryDocumentError,
     RegistryProtocolError,
     RegistryRefusedError,
@@ -56,6 +59,7 @@ _CONNECT_S = 5.0
 _CONNECTIONS = 64
 
 _OK = range(200, 300)
+_REDIRECT = range(300, 400)
 _SERVER_FAULT = range(500, 600)
 _REFUSED = frozenset({400, 422})
 _BUSY = frozenset({408, 425, 429, 503})  # 408 and 425: the server says itself that it did not take the request
@@ -66,7 +70,6 @@ _NO_TOKEN = 401
 _NOT_FOUND, _CONFLICT, _LOCKED = 404, 409, 423
 
 _T = TypeVar("_T")
-_Origin = tuple[str, str | None, int | None]  # scheme, host, port (RFC 6454)
 
 log = structlog.get_logger("procot.registry")
 
@@ -85,16 +88,26 @@ class Reply:
     retry_after: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """TLS with the registry, which sees our client certificate, and with whoever else keeps its files."""
+
+    ours: ssl.SSLContext | None = None
+    others: ssl.SSLContext | None = None
+
+
 class Client:
     """The registry's HTTP interface (schemas/dukcapil/openapi.json)."""
 
-    def __init__(self, settings: RegistrySettings, *, check_url: str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, settings: RegistrySettings, *, check_url: str, tls: Tls | None = None) -> None:
         self._settings = settings
         self._base = settings.url.rstrip("/")
         self._check_url = check_url
-        self._tls = tls
+        self._tls = tls or Tls()
+        self._addresses = DocumentAddresses(self._base, settings.document_origins)
+        self._ours = frozenset(map(origin_of, (self._base, check_url)))  # named by the operator, not by an answer
         self._session: aiohttp.ClientSession | None = None
-        self._closed_until: dict[_Origin, dt.datetime] = {}
+        self._closed_until: dict[Origin, dt.datetime] = {}
 
     # -------------------------------------------------------------------------------------------- calls
 
@@ -166,10 +179,13 @@ class Client:
         return _safe_to_repeat(lambda: replies.parse_look_up(reply.body))
 
     async def download(self, url: str) -> bytes:
-        """GET a certificate file. Our token goes to the registry's own address only, never to another host."""
-        if urlsplit(url).scheme not in {"http", "https"}:
-            raise RegistryProtocolError("the certificate's address is not an http(s) URL")
-        reply = await self._repeatable("GET", url, {}, b"", cap=MAX_DOCUMENT_BYTES)
+        """GET a certificate file from an allowed origin. Token and client certificate are for the registry's alone.
+
+        Raises DocumentAddressError for any other address, and for a redirect: nothing leaves for it.
+        """
+        reply = await self._repeatable("GET", str(self._addresses.checked(url)), {}, b"", cap=MAX_DOCUMENT_BYTES)
+        if reply.status in _REDIRECT:
+            raise DocumentAddressError(f"the certificate's address points elsewhere ({reply.status}); not followed")
         if reply.status in _NO_SUCH_FILE:
             raise RegistryDocumentError(f"the certificate's file is not to be had at its address ({reply.status})")
         self._only_ok(reply)
@@ -256,7 +272,7 @@ class Client:
         """Leave the registry alone for a while: for this call, or for all where our token is refused (401)."""
         log.error("registry.access_refused", code=code or f"HTTP_{reply.status}", step="registry")
         if reply.status == _NO_TOKEN and code not in {codes.SIGNATURE_INVALID, codes.TIME_INVALID}:
-            self._closed_until[_origin(reply.url)] = self._settings.clock() + dt.timedelta(seconds=ACCESS_PAUSE_S)
+            self._closed_until[origin_of(reply.url)] = self._settings.clock() + dt.timedelta(seconds=ACCESS_PAUSE_S)
         if code == codes.TIME_INVALID:  # a clock is set right in a moment, and a wrong one locks no account
             raise RegistryUnavailableError(f"the registry refuses the time of our request ({code}); check the clock")
         raise RegistryUnavailableError(
@@ -268,7 +284,7 @@ class Client:
         """Make the certificate's address whole: the registry may write it relative to its own (RFC 3986)."""
         if outcome.certificate is None:
             return outcome
-        url = urljoin(f"{self._base}/", outcome.certificate.document_url)
+        url = self._addresses.whole(outcome.certificate.document_url)
         return replace(outcome, certificate=replace(outcome.certificate, document_url=url))
 
     # ------------------------------------------------------------------------------------------- transport
@@ -291,7 +307,12 @@ class Client:
         headers = {"Accept-Encoding": "identity", **self._identity(url), **headers}
         try:
             async with self._opened().request(
-                method, url, headers=headers, data=body or None, allow_redirects=False
+                method,
+                URL(url, encoded=True),
+                headers=headers,
+                data=body or None,
+                allow_redirects=False,
+                ssl=self._seen_by(url),
             ) as response:
                 return Reply(url, response.status, await _capped(response, cap), self._retry_after(response))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
@@ -301,7 +322,7 @@ class Client:
             raise _LostError(type(error).__name__) from error
 
     def _identity(self, url: str) -> dict[str, str]:
-        if _origin(url) != _origin(self._base):
+        if origin_of(url) != origin_of(self._base):
             return {}
         now = self._settings.clock().astimezone(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         headers = {"X-Waktu": now}
@@ -309,8 +330,12 @@ class Client:
             headers["Authorization"] = f"Bearer {self._settings.token}"
         return headers
 
+    def _seen_by(self, url: str) -> ssl.SSLContext | bool:
+        """Return the TLS context for an address: our client certificate is shown where the operator sent us alone."""
+        return (self._tls.ours if origin_of(url) in self._ours else self._tls.others) or True
+
     def _stay_away_if_closed(self, url: str) -> None:
-        until = self._closed_until.get(_origin(url))
+        until = self._closed_until.get(origin_of(url))
         # More than the whole pause is left where the clock was put back since: then it says nothing.
         if until is not None and 0 < (left := (until - self._settings.clock()).total_seconds()) <= ACCESS_PAUSE_S:
             raise RegistryUnavailableError(
@@ -322,7 +347,7 @@ class Client:
         if self._session is None:
             connect = min(_CONNECT_S, self._settings.timeout_s / 2)
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=self._tls or True),
+                connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
                 timeout=aiohttp.ClientTimeout(
                     total=self._settings.timeout_s, connect=self._settings.timeout_s / 2, sock_connect=connect
                 ),
@@ -351,11 +376,6 @@ async def _capped(response: aiohttp.ClientResponse, cap: int) -> bytes:
         if len(parts) > cap:
             raise _LostError(f"answer longer than {cap} bytes")
     return bytes(parts)
-
-
-def _origin(url: str) -> _Origin:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _safe_to_repeat(read: Callable[[], _T]) -> _T:

@@ -41,6 +41,7 @@ class Options:
     married: str  # the register's word for "married"; empty: the agreement does not grant STATUS_KAWIN
     look_up: str  # path of the look-up by NIK; empty: the agreement with Dukcapil does not grant it
     look_up_fills: str  # what of the full record may fill a gap: the family card alone, or the place of birth too
+    audience: str = ""  # `aud` that a callback must bear; empty: registry.office where it bears one
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
@@ -64,6 +65,7 @@ def read_options(settings: RegistrySettings) -> Options:
         look_up=given.pop("look_up", ""),
         look_up_fills=_choice(given, "look_up_fills", ("family_card", "record")),
         acts=_several(given, "acts", ("perbaikan", "pembatalan", "pembetulan", "berkas")),
+        audience=given.pop("audience", ""),
         ca_file=given.pop("ca_file", ""),
         cert_file=given.pop("cert_file", ""),
         key_file=given.pop("key_file", ""),
@@ -76,13 +78,16 @@ def read_options(settings: RegistrySettings) -> Options:
     return options
 
 
-def tls_context(options: Options) -> ssl.SSLContext | None:
-    """Return the context for a private CA and our client certificate (domain C.4, mTLS), or None for the usual one."""
-    if not (options.ca_file or options.cert_file):
+def tls_context(options: Options, *, shown: bool = True) -> ssl.SSLContext | None:
+    """Return the context for a private CA and our client certificate (domain C.4, mTLS), or None for the usual one.
+
+    With `shown` False it has the CA alone: for whoever is not to see who we are.
+    """
+    if not (options.ca_file or (options.cert_file and shown)):
         return None
     try:
         context = ssl.create_default_context(cafile=options.ca_file or None)
-        if options.cert_file:
+        if options.cert_file and shown:
             context.load_cert_chain(options.cert_file, options.key_file or None)
     except OSError as error:
         raise ConfigError(f"registry.options: ca_file, cert_file or key_file cannot be used ({error})") from error

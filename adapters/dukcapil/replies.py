@@ -26,7 +26,7 @@ from adapters.dukcapil.codes import (
 )
 from gateway.contract.masked import Nik, Personal
 from gateway.contract.ports import ActOutcome, Certificate, Outcome, RegistryStatus
-from gateway.errors import RegistryProtocolError
+from gateway.errors import NonsenseError, RegistryProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,9 +39,14 @@ _VERDICT = re.compile(r"\s*(tidak\s+)?sesuai\s*(?:\(\s*(\d{1,3})\s*\))?\s*", re.
 # Domain B.3, the current pattern of akta numbers.
 _AKTA = re.compile(r"\d{4}-(?:LU|LT)-(\d{8})-\d{3,6}")
 _NUMBER_MAX = 40
+_KEY_MAX = 200
+_URL_MAX = 2048
+_REVISION_MAX = 2**31 - 1
+NO_ADDRESS = "invalid:"  # stands for what is none; nothing is fetched from it
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DATES = ("%d-%m-%Y", "%d.%m.%Y", "%Y-%m-%d")
 _FULL_SCORE = 100
+_FIRST_YEAR, _LAST_YEAR = 1900, 2999  # no birth is registered outside of them
 
 
 # ------------------------------------------------------------------------------------------------ plain values
@@ -51,7 +56,7 @@ def load(body: bytes) -> dict[str, Any]:
     """Return the JSON object in `body`, integers exact and fractions as Decimal. Raises RegistryProtocolError."""
     try:
         value = json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:  # Decimal has bounds, and says so arithmetically
         raise RegistryProtocolError("the registry's answer is not JSON") from error
     if not isinstance(value, dict):
         raise RegistryProtocolError("the registry's answer is not a JSON object")
@@ -266,6 +271,8 @@ def parse_case(body: bytes, *, birth_id: str = "", revision: int = 0) -> Outcome
     found_id, found_revision = answer.get("id_kasus", birth_id), answer.get("revisi", revision)
     if not isinstance(found_id, str) or not found_id or type(found_revision) is not int or found_revision < 1:
         raise RegistryProtocolError("the registry's answer does not say which case and revision it is about")
+    if found_revision > _REVISION_MAX:
+        raise NonsenseError("the registry's answer is about a revision beyond all bounds")
     return Outcome(
         birth_id=found_id,
         revision=found_revision,
@@ -283,7 +290,12 @@ def _acts(told: object) -> tuple[ActOutcome, ...]:
     found = []
     for entry in told if isinstance(told, list) else []:
         key, status = (entry.get("kunci"), entry.get("status")) if isinstance(entry, dict) else (None, None)
-        if isinstance(key, str) and key and (known := ACT_STATUS.get(_word(status))):
+        if (
+            isinstance(key, str)
+            and 0 < len(key) <= _KEY_MAX
+            and key.isprintable()
+            and (known := ACT_STATUS.get(_word(status)))
+        ):
             found.append(ActOutcome(key, known, _word(entry.get("kode"))))
     return tuple(found)
 
@@ -326,8 +338,13 @@ def _document(documents: object) -> dict[str, str]:
             continue
         url, digest = entry.get("url"), entry.get("sha256")
         if isinstance(url, str) and url and isinstance(digest, str) and _SHA256.fullmatch(digest.lower()):
-            return {"jenis": entry["jenis"], "url": url, "sha256": digest}
+            return {"jenis": entry["jenis"], "url": url if _is_kept(url) else NO_ADDRESS, "sha256": digest}
     raise RegistryProtocolError("the registry's answer has no certificate document with url and sha256")
+
+
+def _is_kept(url: str) -> bool:
+    """Tell whether an address can be one at all: the akta counts without its file, too (domain F 99)."""
+    return len(url) <= _URL_MAX and url.isascii() and url.isprintable()
 
 
 def _akta_number(value: object, *, stillbirth: bool) -> str:
@@ -350,4 +367,6 @@ def _moment(value: object) -> dt.datetime:
         raise RegistryProtocolError("the registry's answer has no time at /terbit/terbit_pada") from error
     if moment.tzinfo is None:
         raise RegistryProtocolError("the registry's time at /terbit/terbit_pada has no zone")
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise NonsenseError("the registry's time at /terbit/terbit_pada is beyond all bounds")
     return moment.astimezone(dt.UTC)

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.errors import SignatureError
+from gateway.errors import NonsenseError, SignatureError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,11 +28,21 @@ ALGORITHM = "EdDSA"
 MAX_SIGNATURE_CHARACTERS = 4096
 _SIGNATURE_BYTES = 64
 _KEY_BYTES = 32
+_LAST_SECOND = 2**40  # far beyond any certificate, and a float holds it exactly
+_LONGEST_WORD = 200
+_MOST_KEYS = 100
+_CLAIMS = {"issued_at": "iat", "audience": "aud", "token_id": "jti", "not_before": "nbf", "expires_at": "exp"}
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class UnknownKeyError(SignatureError):
     """The signature names a key that the set does not hold; a newer set may."""
+
+
+class ClaimError(NonsenseError, SignatureError):
+    """A right signature says something that is no time and no word."""
+
+    code = NonsenseError.code
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +51,16 @@ class Verified:
 
     kid: str
     issued_at: int | None  # `iat`, seconds since the epoch
+    audience: str | None = None  # `aud`: whom it is for
+    token_id: str | None = None  # `jti`: which one it is
+    not_before: int | None = None  # `nbf`
+    expires_at: int | None = None  # `exp`
 
 
-def sign_detached(body: bytes, *, key: Ed25519PrivateKey, kid: str, issued_at: int | None = None) -> str:
-    """Return `header..signature` over `body`. With `issued_at` the time is signed too, as `iat`."""
+def sign_detached(body: bytes, *, key: Ed25519PrivateKey, kid: str, **claims: str | int | None) -> str:
+    """Return `header..signature` over `body`; the claims are signed too, by their names in `Verified`, but for None."""
     header: dict[str, Any] = {"alg": ALGORITHM, "kid": kid}
-    if issued_at is not None:
-        header["iat"] = issued_at
+    header |= {_CLAIMS[name]: value for name, value in claims.items() if value is not None}
     protected = encode(json.dumps(header, separators=(",", ":")).encode())
     return f"{protected}..{encode(key.sign(_signing_input(protected, body)))}"
 
@@ -56,16 +69,31 @@ def verify_detached(signature: str, body: bytes, keys: Mapping[str, Ed25519Publi
     """Check `signature` over exactly `body` and return what it says. Raises SignatureError, UnknownKeyError."""
     protected, raw = _split(signature)
     header = _header(protected)
-    kid, issued_at = header["kid"], header.get("iat")
-    if issued_at is not None and (isinstance(issued_at, bool) or not isinstance(issued_at, int)):
-        raise SignatureError("the signature's iat is not a whole number of seconds")
+    kid = header["kid"]
     if (key := keys.get(kid)) is None:
         raise UnknownKeyError("the signature names a key that is not in the key set")
     try:
         key.verify(raw, _signing_input(protected, body))
     except InvalidSignature as error:
         raise SignatureError("the signature does not fit the body and the key it names") from error
-    return Verified(kid, issued_at)
+    texts = (_text(header, "aud"), _text(header, "jti"))
+    return Verified(kid, _time(header, "iat"), *texts, _time(header, "nbf"), _time(header, "exp"))
+
+
+def _time(header: dict[str, Any], name: str) -> int | None:
+    """Return a signed time in whole seconds, None where there is none. Raises ClaimError for what is no time."""
+    value = header.get(name)
+    if name in header and (type(value) is not int or not 0 <= value <= _LAST_SECOND):
+        raise ClaimError(f"the signature's {name} is not a whole number of seconds since 1970")
+    return value
+
+
+def _text(header: dict[str, Any], name: str) -> str | None:
+    """Return a signed word, None where there is none. Raises ClaimError for what is no word."""
+    value = header.get(name)
+    if name in header and not (isinstance(value, str) and 0 < len(value) <= _LONGEST_WORD and value.isprintable()):
+        raise ClaimError(f"the signature's {name} is not a text of at most {_LONGEST_WORD} visible characters")
+    return value
 
 
 def parse_jwks(text: bytes) -> dict[str, Ed25519PublicKey]:
@@ -77,6 +105,8 @@ def parse_jwks(text: bytes) -> dict[str, Ed25519PublicKey]:
         entries = json.loads(text)["keys"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SignatureError("the key set is not a JWK set (RFC 7517)") from error
+    if isinstance(entries, list) and len(entries) > _MOST_KEYS:
+        raise SignatureError(f"the key set has more than {_MOST_KEYS} keys")
     keys: dict[str, Ed25519PublicKey] = {}
     for entry in entries if isinstance(entries, list) else []:
         if not _is_ours(entry):
@@ -161,7 +191,7 @@ def _is_ours(entry: object) -> bool:
         and isinstance(entry.get("kid"), str)
         and isinstance(entry.get("x"), str)
         and entry.get("use", "sig") == "sig"
-        and entry.get("alg", ALGORITHM) in {ALGORITHM, "Ed25519"}  # RFC 9864 renames the algorithm for keys
+        and entry.get("alg", ALGORITHM) in (ALGORITHM, "Ed25519")  # RFC 9864 renames the algorithm for keys
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import sys
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from gateway.cli import loop, place
 from gateway.cli.output import as_json, console, details, emit, errors, table, when
 from gateway.contract.lifecycle import JUDGED, State
 from gateway.contract.missing import ITEMS
+from gateway.contract.visible import printable
 from gateway.errors import ConfigError
 from gateway.pipeline import operate
 from gateway.store import likenesses, tokens, views
@@ -111,7 +112,7 @@ def _narrow(items: list[dict[str, Any]]) -> None:
     for item in items:
         number = f"  {_number(item)}" if _number(item) else ""
         console.print(Text.assemble((f"{item['id']}  ", "bold"), _state(item)))
-        console.print(f"  {item['facility']}  {item['mrn']}{number}", markup=False, soft_wrap=True)
+        console.print(printable(f"  {item['facility']}  {item['mrn']}{number}"), markup=False, soft_wrap=True)
         if waits := _waits_for(item):
             console.print(Padding(Text(f"waits for {', '.join(waits)}"), (0, 0, 0, 2)))
 
@@ -273,11 +274,12 @@ async def _operate(
 
 
 def who() -> str:
-    """Return who sits at the terminal, for history."""
+    """Return who sits at the terminal, for history: whose process this is, whatever $LOGNAME or $USER say."""
+    uid = os.getuid()
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 _operation(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from gateway.app import split_address
 from gateway.cli import loop
@@ -96,7 +97,8 @@ async def _send(running: Local, births: list[DemoBirth], *, show: bool) -> None:
         answer = await client.exchange(birth.message, control_id=birth.control_id, timeout=30)
         code, _ = acknowledgement(answer)
         if show:
-            console.print(f"  {birth.control_id}  {birth.what:<14} answered [bold green]{code}[/]: kept")
+            about = f"  {birth.control_id}  {birth.what:<14} answered "
+            console.print(Text.assemble(about, (code, "bold green"), ": kept"))
     await client.aclose()
 
 

@@ -16,8 +16,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from gateway.cli import loop, place
 from gateway.cli.births import who
-from gateway.cli.output import as_json, console, details, emit, errors, printable
+from gateway.cli.output import as_json, console, details, emit, errors
 from gateway.config import load
+from gateway.contract.visible import escaped, printable
 from gateway.errors import ConfigError, EvidenceError, KeyMissingError, ProcotError, SignatureError
 from gateway.evidence.envelope import open_compact, public_keys, verify_detached
 from gateway.evidence.head import Memory
@@ -102,7 +103,7 @@ def _told(file: Path, json_output: bool, said: dict[str, Any]) -> None:
     elif said["good"]:
         console.print(f"{file}: good, a {said['kind']}", markup=False, soft_wrap=True)
         shown = {**said.pop("entry", {}), **{key: said[key] for key in list(said)[2:]}}
-        details((key.replace("_", " "), printable(str(value))) for key, value in shown.items())
+        details((key.replace("_", " "), value) for key, value in shown.items())
     else:
         errors.print(f"{file}: NOT good: {said['problem']}", markup=False, soft_wrap=True)
 
@@ -306,7 +307,7 @@ async def _export_to(out: BinaryIO, config: Path | None, data: Path) -> int:
         with _bar("exporting") as move:
             async with database.connection() as connection:
                 async for line in journal.export(connection, move):
-                    out.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+                    out.write(escaped(json.dumps(line, ensure_ascii=False, separators=(",", ":"))).encode() + b"\n")
                     count += "entry" in line
     return count
 

@@ -67,7 +67,7 @@ def _row(profile: FacilityProfile) -> dict[str, Any]:
         "region": profile.region,
         "time_zone": zone,
         "adapter": profile.adapter,
-        "identified_by": "; ".join(["MSH-4", *known]),
+        "identified_by": "; ".join(["MSH-4", *known]) + " (insecure)" * bool(profile.insecure),
         "certificates_go_to": f"{profile.deliver_to}{answers}" if profile.deliver_to else "pick-up over HTTP",
     }
 
@@ -83,13 +83,16 @@ def _row(profile: FacilityProfile) -> dict[str, Any]:
 @click.option("--application", "applications", multiple=True, metavar="MSH-3", help="its systems; may be repeated")
 @click.option("--certificate", "certificates", multiple=True, metavar="NAME",
               help="names its TLS certificate bears; may be repeated")  # fmt: skip
+@click.option(
+    "--insecure", type=click.Choice(["msh-4"]), help="it is known by nothing but MSH-4, which anybody can write"
+)
 @click.option("--set", "more", multiple=True, metavar="KEY=VALUE",
               help="any other key of docs/configuration.md, the value as in TOML; may be repeated")  # fmt: skip
 @_FILE
 def add(
     code: str, region: str, name: str | None, time_zone: str | None, adapter: str | None, deliver_to: str | None,
-    peers: tuple[str, ...], applications: tuple[str, ...], certificates: tuple[str, ...], more: tuple[str, ...],
-    config: Path,
+    peers: tuple[str, ...], applications: tuple[str, ...], certificates: tuple[str, ...], insecure: str | None,
+    more: tuple[str, ...], config: Path,
 ) -> None:  # fmt: skip
     """Add a facility to the configuration file, if the whole file is good with it.
 
@@ -98,7 +101,7 @@ def add(
     block: dict[str, Any] = {
         "code": code, "name": name, "region": region, "time_zone": time_zone, "adapter": adapter,
         "deliver_to": deliver_to, "peers": list(peers), "applications": list(applications),
-        "certificates": list(certificates),
+        "certificates": list(certificates), "insecure": insecure,
     }  # fmt: skip
     block = {key: value for key, value in block.items() if value} | dict(_setting(text) for text in more)
 

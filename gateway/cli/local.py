@@ -22,8 +22,20 @@ if TYPE_CHECKING:
 
 # The facilities of the samples: what `procot up` without a configuration accepts (contract).
 SAMPLE_FACILITIES: tuple[dict[str, Any], ...] = (
-    {"code": "RSU CEMPAKA CONTOH", "name": "RSU Cempaka Contoh", "region": "3510", "faskes": "3510999"},
-    {"code": "PUSKESMAS MELATI CONTOH", "name": "Puskesmas Melati Contoh", "region": "3510", "faskes": "3510998"},
+    {
+        "code": "RSU CEMPAKA CONTOH",
+        "name": "RSU Cempaka Contoh",
+        "region": "3510",
+        "faskes": "3510999",
+        "insecure": "msh-4",
+    },
+    {
+        "code": "PUSKESMAS MELATI CONTOH",
+        "name": "Puskesmas Melati Contoh",
+        "region": "3510",
+        "faskes": "3510998",
+        "insecure": "msh-4",
+    },
 )
 _TWIN_WAIT_S = 20.0  # who tries one twin alone does not want to wait two hours for its certificate
 PORTS = {"mllp": 2575, "http": 8080, "registry": 8090, "hospital": 2577}
@@ -147,4 +159,6 @@ def _config(wishes: Wishes, ports: dict[str, int], registry_url: str, hospital: 
     facilities = values.get("facility") or [dict(f) for f in SAMPLE_FACILITIES]
     for facility in facilities:
         facility.setdefault("deliver_to", hospital)
+        if not facility.get("certificates") and not facility.get("peers"):
+            facility.setdefault("insecure", "msh-4")  # whoever tries this out on one machine is known by nothing else
     return parse({**values, **merged, "facility": facilities}, where="procot up")

@@ -14,8 +14,9 @@ from gateway.app import RUN_FILE, engine, split_address, utc_now
 from gateway.cli import loop, place
 from gateway.cli.addresses import ADDRESS
 from gateway.cli.births import who
-from gateway.cli.output import as_json, console, details, emit, errors, printable, table, when
+from gateway.cli.output import as_json, console, details, emit, errors, table, when
 from gateway.config import load
+from gateway.contract.visible import printable
 from gateway.errors import ConfigError, ProcotError
 from gateway.hl7.charset import decode
 from gateway.hl7.header import salvage_header
@@ -113,7 +114,7 @@ def show(number: int, raw: bool, json_output: bool, config: Path | None, data: P
             ("verdict now", f"{now.result}{_BUT.get(aside.about['reason'], '')}"),
             *((f"{f.severity} {f.code}", f.text("en")) for f in now.findings),
         ]
-    details((name.replace("_", " "), printable(str(value))) for name, value in lines if value not in (None, ""))
+    details((name.replace("_", " "), value) for name, value in lines if value not in (None, ""))
 
 
 async def _read(number: int, config: Path | None, data: Path) -> Aside:
@@ -133,7 +134,7 @@ def _write(aside: Aside, json_output: bool) -> None:
         emit({**aside.about, "raw_base64": base64.b64encode(aside.raw).decode()})
     elif console.is_terminal:  # bytes of a stranger could command it
         for line in decode(aside.raw).text.replace("\r", "\n").splitlines():
-            console.print(printable(line), markup=False, soft_wrap=True)
+            console.print(printable(line), soft_wrap=True)
     else:
         sys.stdout.buffer.write(aside.raw)
         sys.stdout.flush()

@@ -14,6 +14,7 @@ import click
 
 from gateway.app import Gateway
 from gateway.cli import loop, memory, ready
+from gateway.cli.doors import shut
 from gateway.cli.local import Local, Wishes, local
 from gateway.cli.output import console, program
 from gateway.config import Config, load
@@ -131,6 +132,7 @@ def serve(config: Path, ready_file: Path | None) -> None:
     database.directory. Every key can be set by environment, PROCOT_SECTION__KEY. Logs are JSON lines on stderr.
     """
     settings = load(config)
+    shut(settings)
     configure(level=settings.observe.level, file=settings.observe.log_file)
     memory.return_large_blocks()
     loop.run(_serve(settings, ready_file))

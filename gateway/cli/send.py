@@ -11,10 +11,12 @@ from typing import IO, TYPE_CHECKING, Literal
 
 import click
 from rich.progress import Progress
+from rich.text import Text
 
 from gateway.cli import loop
 from gateway.cli.addresses import ADDRESS
 from gateway.cli.output import as_json, console, emit, errors
+from gateway.contract.visible import printable
 from gateway.errors import ConfigError, Hl7SyntaxError, ProcotError
 from gateway.hl7.charset import decode
 from gateway.hl7.header import salvage_header
@@ -156,8 +158,10 @@ def _answered(run: _Run, message: _Message, *, answer: bytes, code: str, ms: flo
         emit({"file": message.file, "control_id": message.control_id, "code": code, "ms": round(ms, 1), "answer": text})
     else:
         colour = "green" if code in _ACCEPTED else "red"
-        console.print(f"[bold {colour}]{code}[/] {message.control_id}  ({ms:.1f} ms)")
-        console.print(text.replace("\r", "\n").rstrip(), markup=False, soft_wrap=True, style="dim")
+        about = printable(f" {message.control_id}  ({ms:.1f} ms)")
+        console.print(Text.assemble((printable(code), f"bold {colour}"), about), soft_wrap=True)
+        for line in text.rstrip().split("\r"):
+            console.print(Text(printable(line), "dim"), soft_wrap=True)
     _advance(run)
 
 
@@ -167,7 +171,8 @@ def _lost(run: _Run, message: _Message, error: Exception) -> None:
         emit({"file": message.file, "control_id": message.control_id, "code": None, "ms": None, "answer": None,
               "error": str(error)})  # fmt: skip
     else:
-        errors.print(f"not delivered: {message.control_id or message.file}: {error}", markup=False, soft_wrap=True)
+        said = printable(f"not delivered: {message.control_id or message.file}: {error}")
+        errors.print(said, markup=False, soft_wrap=True)
     _advance(run)
 
 

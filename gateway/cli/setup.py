@@ -10,6 +10,7 @@ import click
 from gateway import plugins
 from gateway.app import open_registry, unreachable
 from gateway.cli import loop
+from gateway.cli.doors import shut
 from gateway.cli.output import console
 from gateway.config import Config, load
 from gateway.errors import ConfigError, DatabaseStartError, StoreUnavailableError
@@ -101,6 +102,12 @@ def checked(config: Config) -> list[str]:
             notes.append(f"facility {facility.code!r} has no deliver_to: it fetches certificates over HTTP")
     if config.mllp.tls_listen:
         server_context(config.tls)
+        notes += [
+            f"facility {facility.code!r} has neither certificates nor peers: on mllp.tls_listen it is refused"
+            for facility in config.facility
+            if not facility.bound
+        ]
+    shut(config)
     if not config.facility:
         notes.append("there is no [[facility]]: every message will be answered AR (unknown facility)")
     if config.registry.url and not config.registry.check_user:

@@ -42,11 +42,11 @@ def tokens() -> None:
               help="for role officer: whose records it takes and decides, four digits or `all`")  # fmt: skip
 @click.option("--restricted", is_flag=True, help="it also sees restricted cases (VIP, adoption, violence, foundling)")
 @click.option("--label", required=True, help="what it is for, e.g. the system's name")
-@click.option("--days", type=click.IntRange(1, 3650), metavar="N",
-              help="how long it is good, 1 to 3650; default: until revoked")  # fmt: skip
+@click.option("--days", type=click.IntRange(1, 3650), default=store.DAYS, show_default=True, metavar="N",
+              help="how long it is good, 1 to 3650")  # fmt: skip
 @place.options
 def new(
-    role: str, facility: str | None, office: str | None, restricted: bool, label: str, days: int | None,
+    role: str, facility: str | None, office: str | None, restricted: bool, label: str, days: int,
     config: Path | None, data: Path,
 ) -> None:  # fmt: skip
     """Make a token and print it, this once."""
@@ -117,7 +117,7 @@ def _row(row: asyncpg.Record) -> tuple[object, ...]:
     if row["revoked_at"] is not None:
         valid = "revoked"
     elif row["expires_at"] is None:
-        valid = "yes"
+        valid = "without end: make a new one, then revoke it"
     else:
         valid = f"to {row['expires_at']:%Y-%m-%d}" if row["expires_at"] > now else "expired"
     whose = row["facility"] or (f"office {row['office']}" if row["office"] else "")

@@ -16,9 +16,10 @@ from rich.text import Text
 
 from gateway import plugins
 from gateway.app import engine, utc_now
-from gateway.cli.output import as_json, console, emit, errors, printable, table
+from gateway.cli.output import as_json, console, emit, errors, table
 from gateway.config import Config, load
 from gateway.contract.facility import FacilityProfile
+from gateway.contract.visible import printable
 from gateway.errors import ConfigError
 from gateway.hl7.charset import decode
 from gateway.mllp.files import envelope_remarks, split_messages

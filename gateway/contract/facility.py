@@ -75,6 +75,11 @@ class FacilityProfile(BaseModel):
     certificates: tuple[str, ...] = Field(
         default=(), description="names (CN or DNS) its TLS client certificate may bear; empty: any"
     )
+    insecure: Literal["", "msh-4"] = Field(
+        default="",
+        description="`msh-4`: it is known by nothing but MSH-4, which anybody can write; a gateway serves a facility "
+        "without `certificates` and without `peers` only where this says so",
+    )
     deliver_to: Annotated[str, AfterValidator(_listener)] = Field(
         default="", description="HOST:PORT of its MLLP listener; empty: results wait for pick-up over HTTP"
     )
@@ -104,6 +109,11 @@ class FacilityProfile(BaseModel):
         if self.application_answer == "listener" and not self.deliver_to:
             raise ValueError('application_answer = "listener" needs deliver_to, the HOST:PORT of that listener')
         return self
+
+    @property
+    def bound(self) -> bool:
+        """Whether the connection tells that a message is its own: by certificate or address."""
+        return bool(self.certificates or self.peers)
 
     @property
     def display_name(self) -> str:

@@ -5,14 +5,17 @@ Every part is optional: a form may come in pieces. What it is worth beside other
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from gateway.contract.masked import Nik, Personal
 from gateway.contract.naming import normalise_name
 from gateway.contract.record import Sex
+from gateway.contract.strict_json import Day, Moment, Truth
+
+if TYPE_CHECKING:
+    import datetime as dt
 
 _Restriction = Literal["adoption", "violence", "other"]
 DocumentKind = Literal[
@@ -64,7 +67,7 @@ class FormParent(FormPart):
     travel_document: Number | None = None
     kk_number: Number | None = None
     born_in: Line | None = None
-    born_on: dt.date | None = None
+    born_on: Day | None = None
     citizenship: Literal["WNI", "WNA"] | None = None
 
 
@@ -89,15 +92,15 @@ class FormMarriage(FormPart):
 
     status: Literal["TERCATAT", "SPTJM", "TIDAK"]
     number: Line | None = None
-    date: dt.date | None = None
+    date: Day | None = None
     issuer: Line | None = None
 
 
 class FormConsent(FormPart):
     """Who agreed says the reporter; here that, when and how (UU 27/2022)."""
 
-    given: bool
-    at: dt.datetime | None = None
+    given: Truth
+    at: Moment | None = None
     how: Line | None = None
 
 

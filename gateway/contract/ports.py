@@ -351,6 +351,7 @@ class RegistrySettings:
     check_password: str = field(default="", repr=False)
     check_ip: str = ""
     callback_jwks: str = ""  # file or http(s) URL; empty: no callback is believed
+    document_origins: tuple[str, ...] = ()  # where a certificate's file may lie beside `url`'s own origin
     timeout_s: float = 20.0
     options: Mapping[str, str] = field(default_factory=dict)
 

@@ -34,9 +34,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
 import structlog
 
+from gateway.contract.connection import TlsNames
 from gateway.errors import ConfigError
 from gateway.files import OTHER_FILES, allow_files
 from gateway.mllp.commit import ACK, COMMITS, NAK, NotKept
+from gateway.mllp.door import Door, open_door
 from gateway.mllp.framing import BlockTooLargeError, Deframer, frame
 from gateway.mllp.tls import certificate_names
 from gateway.rates import Buckets, peer_key
@@ -106,7 +108,7 @@ class MllpServer:
         self.handler = handler
         self.limits = limits
         self.observer = observer
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[asyncio.Server | Door] = []
         self._connections: set[_Connection] = set()
         self._per_host: Counter[str] = Counter()
         self._ids = itertools.count(1)
@@ -139,16 +141,19 @@ class MllpServer:
         wanted = self.limits.connections + self.limits.http_connections + OTHER_FILES
         if (files := allow_files(wanted)) < wanted:
             _log.warning("mllp.few_files", connections=self.limits.connections, reason=f"{files} files may be open")
+
+        def accepted() -> asyncio.Protocol:
+            return _Connection(self, loop, commits=release == 2)  # noqa: PLR2004 - the release's name
+
+        listener: asyncio.Server | Door
         try:
-            listener = await loop.create_server(
-                lambda: _Connection(self, loop, commits=release == 2),  # noqa: PLR2004 - the release's name
-                host,
-                port,
-                ssl=ssl,
-                ssl_handshake_timeout=self.limits.read_s if ssl else None,
-                reuse_port=reuse_port,
-                backlog=_BACKLOG,
-            )
+            if ssl is None:
+                listener = await loop.create_server(accepted, host, port, reuse_port=reuse_port, backlog=_BACKLOG)
+            else:
+                listener = open_door(
+                    host, port, accepted=accepted, context=ssl, reuse_port=reuse_port, backlog=_BACKLOG
+                )
+                listener.start(patience_s=self.limits.read_s)
         except OSError as error:
             raise ConfigError(f"MLLP {host}:{port}: cannot listen there ({error.strerror or error})") from error
         self._listeners.append(listener)
@@ -309,7 +314,8 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._last_activity = self._loop.time()
         name = transport.get_extra_info("peername") or ("", 0)
-        names = certificate_names(transport.get_extra_info("ssl_object"))
+        secured = transport.get_extra_info("ssl_object")
+        names = TlsNames(certificate_names(secured)) if secured is not None else frozenset[str]()
         self._peer = Peer(str(name[0]), int(name[1]), names, self._server.next_id())
         self._key = peer_key(self._peer.host)
         self._observer.connection_opened()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import structlog
 
 from gateway.contract.masked import MASK, Personal
+from gateway.contract.visible import escaped
 from gateway.errors import ProcotError
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ FIELDS = frozenset(
         "task_id",
         "text",
         "tls",
+        "token_id",
         "until",
         "url",
         "where",
@@ -131,7 +133,7 @@ def _line(_logger: object, _name: str, event: MutableMapping[str, Any]) -> str:
             said[key] = value
         else:
             said[key] = mask(value)
-    return _encoded(said)
+    return escaped(_encoded(said))
 
 
 def _exception(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -97,6 +97,10 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self.overdue = Gauge("procot_births_overdue", "Births whose wait has timed out", ["owner"], registry=registry)
+        self.token_expires = Gauge(
+            "procot_token_expires_seconds", "Time left of API tokens that end within 30 days", ["token", "role"],
+            registry=registry,
+        )  # fmt: skip
         self.acts = Counter(
             "procot_registry_acts_total", "Withdrawals, corrections, revocations, documents", ["kind", "outcome"],
             registry=registry,

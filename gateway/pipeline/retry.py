@@ -23,6 +23,7 @@ from gateway.errors import (
     DeliveryRefusedError,
     DeliveryUnansweredError,
     DeliveryUnavailableError,
+    DocumentAddressError,
     IllegalMoveError,
     KeyMissingError,
     Next,
@@ -69,6 +70,8 @@ _FAULTS: dict[type[ProcotError], Fault] = {
 ADVICE: dict[str, str] = {
     RegistryRefusedError.code: "read the registry's code; the hospital corrects the data, or the office decides",
     RegistryProtocolError.code: "the registry answered off its contract: call the office, then retry",
+    DocumentAddressError.code: "the registry names an address for the file that is not its own: call the office; if it "
+    "is right, add its origin to registry.document_origins and restart, then retry",
     RegistryUnavailableError.code: "the registry serves others: ask the office what is special here, then retry",
     RegistryDocumentError.code: "the registry does not give out this one file; the hospital has the numbers already: "
     "ask the office for it, then retry",
@@ -109,6 +112,7 @@ class Pace:
 _PACES: dict[type[ProcotError], Pace] = {
     RegistryUnavailableError: Pace(1, 300),
     RegistryDocumentError: Pace(30, 300),
+    DocumentAddressError: Pace(30, 300),
     RegistryUnknownOutcomeError: Pace(0.5, 60),
     DeliveryUnavailableError: Pace(1, 300),
     DeliveryUnansweredError: Pace(10, 300),

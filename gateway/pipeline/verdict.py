@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -24,6 +25,7 @@ from gateway.hl7.told import decode_told
 from gateway.pipeline.draft import decoded_for, read_again
 from gateway.verify.content import judge
 from gateway.verify.envelope import check_envelope
+from gateway.verify.identifiers import check_header, check_identifiers
 from gateway.verify.policy import load_policy
 from gateway.verify.sender import check_sender
 from gateway.verify.structure import check_structure
@@ -52,6 +54,7 @@ _DELETED = {
     "mother.name": Finding("MOTHER_NAME_MISSING", Location("NK1", 1, 2)),
     "mother.nik": Finding("MOTHER_NIK_MISSING", Location("PID", 1, 21)),
 }
+_ANY_CONTROL = "\x01"  # stands for a NUL, which lexing drops
 _MOST_FINDINGS = 50  # an answer must not be many times its message
 _YOUNG_DAYS = 60  # the term of registration (domain B.7)
 
@@ -143,10 +146,12 @@ class Judge:
         if facility and decoded.doubtful and (other := decoded_for(facility, raw, decoded)) is not decoded:
             decoded = other
             message, verdict.codec = self._lexed(decoded.text), decoded.codec
+        sent = self._as_sent(decoded.text, message)
         verdict.findings += check_envelope(header, test_messages=self._test_messages)
+        verdict.findings += check_header(sent)
         verdict.findings += check_sender(header, facility, peer=peer, certificate_names=certificate_names)
         if facility is not None and not verdict.rejected and not _is_test(verdict.findings):
-            self._understand(verdict, message, facility)
+            self._understand(verdict, message, sent, facility)
             if verdict.draft is not None and (decoded.doubtful or "\0" in decoded.text):
                 verdict.findings.append(Finding("CHARSET_DOUBTFUL", _MSH_18))
         return verdict
@@ -165,7 +170,18 @@ class Judge:
     def _lexed(self, text: str) -> Message:
         return parse_message(text.replace("\0", ""), limit=self._segment_limit)
 
-    def _understand(self, verdict: Verdict, message: Message, facility: FacilityProfile) -> None:
+    def _as_sent(self, text: str, message: Message) -> Message:
+        """Return the message with the NUL characters that were dropped, but for padding: none belongs into a number."""
+        if "\0" not in text:
+            return message
+        marks = re.escape(message.delimiters.field + message.delimiters.encoding_characters)
+        kept = re.sub(f"(?:^|(?<=[\r\n]))\0+|\0+(?=[{marks}\r\n ]|$)", "", text)
+        try:
+            return parse_message(kept.replace("\0", _ANY_CONTROL), limit=self._segment_limit)
+        except Hl7SyntaxError:
+            return message  # they stand in the names of segments
+
+    def _understand(self, verdict: Verdict, message: Message, sent: Message, facility: FacilityProfile) -> None:
         assert verdict.header is not None  # noqa: S101 - set by the caller
         now = self._clock()
         draft = self._hospitals[facility.adapter].draft(message, facility, now=now)
@@ -175,6 +191,7 @@ class Judge:
             return
         verdict.draft = draft
         verdict.findings += check_structure(message, verdict.header, load_policy(facility.policy))[:_MOST_FINDINGS]
+        verdict.findings += check_identifiers(sent)
         if draft.sent_at is not None and draft.sent_at > now + _SKEW:
             verdict.findings.append(Finding("CLOCK_SKEW", _MSH_7))
         if any(map(_is_of_two, verdict.findings)):
@@ -212,8 +229,8 @@ def _is_of_two(finding: Finding) -> bool:
 
 
 def _opens_nothing(finding: Finding) -> bool:
-    """Whether nobody can tell what birth this is about. A number that is cut off may be another baby's."""
-    return finding.code == "RECORD_NUMBER_CUT" or _is_of_two(finding)
+    """Whether nobody can tell what birth this is about. A number that is cut off or marred may be another baby's."""
+    return finding.code in ("RECORD_NUMBER_CUT", "IDENTIFIER_CONTROL") or _is_of_two(finding)
 
 
 def _is_test(findings: list[Finding]) -> bool:

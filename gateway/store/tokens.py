@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Role = Literal["facility", "officer", "operator"]
 ROLES: tuple[Role, ...] = ("facility", "officer", "operator")
+DAYS = 90  # a token is good so long unless it is made for another time
 _PREFIX = "procot_"
 
 
@@ -43,7 +44,7 @@ async def new(  # noqa: PLR0913 - each a property of a token
     label: str,
     role: Role,
     facility: str | None = None,
-    days: int | None = None,
+    days: int = DAYS,
     office: str | None = None,
     restricted: bool = False,
 ) -> tuple[Identity, str]:
@@ -68,14 +69,53 @@ async def new(  # noqa: PLR0913 - each a property of a token
     return identity, token
 
 
-async def identify(database: Database, token: str) -> Identity | None:
-    """Return whom a token speaks for; None for an unknown, expired or revoked one."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A token that somebody showed: whose it is, and whether it is still good. `left_s` is None where it never ends."""
+
+    identity: Identity
+    revoked: bool
+    left_s: float | None
+
+    @property
+    def expired(self) -> bool:
+        """Whether its time is over."""
+        return self.left_s is not None and self.left_s <= 0
+
+    @property
+    def good(self) -> bool:
+        """Whether it still speaks for somebody."""
+        return not (self.revoked or self.expired)
+
+
+async def held(database: Database, token: str) -> Held | None:
+    """Return what is known of a token, None for one that was never made here."""
     row = await database.fetchrow(
-        """SELECT id, label, role, facility, office, restricted FROM tokens
-           WHERE hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())""",
+        """SELECT id, label, role, facility, office, restricted, revoked_at IS NOT NULL AS revoked,
+                  extract(epoch FROM expires_at - now())::float AS left_s
+           FROM tokens WHERE hash = $1""",
         _hash(token),
     )
-    return Identity(row["id"], row["label"], cast("Role", row["role"]), *row[3:]) if row else None
+    if row is None:
+        return None
+    identity = Identity(row["id"], row["label"], cast("Role", row["role"]), *row[3:6])
+    return Held(identity, row["revoked"], row["left_s"])
+
+
+async def identify(database: Database, token: str) -> Identity | None:
+    """Return whom a token speaks for; None for an unknown, expired or revoked one."""
+    found = await held(database, token)
+    return found.identity if found is not None and found.good else None
+
+
+async def ending(database: Database, *, within_days: int) -> list[asyncpg.Record]:
+    """Return the good tokens that end within so many days, the first to end first."""
+    return await database.fetch(
+        """SELECT id, role, facility, expires_at, extract(epoch FROM expires_at - now())::float AS left_s FROM tokens
+           WHERE revoked_at IS NULL AND expires_at BETWEEN now() AND now() + $1 * interval '1 day'
+           ORDER BY expires_at LIMIT 100""",
+        within_days,
+    )
 
 
 async def listing(database: Database) -> list[asyncpg.Record]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from gateway.store.database import Database
-    from gateway.store.tokens import Identity
+    from gateway.store.tokens import Held, Identity
 
 IDENTITY: web.AppKey[Identity] = web.AppKey("identity")
 DATABASE: web.AppKey[Database] = web.AppKey("database")
@@ -37,17 +37,25 @@ def authenticated(
         if scheme.lower() != "bearer" or not token:
             rates.unauthorized(request, token, "no token")
             return _unauthorized("send the token as `Authorization: Bearer …`")
-        identity = await tokens.identify(request.app[DATABASE], token)
-        if identity is None:
+        held = await tokens.held(request.app[DATABASE], token)
+        if held is None or not held.good:
             rates.unauthorized(request, token, "no good token")
-            return _unauthorized("the token is unknown, expired or revoked; ask the operator for a new one")
-        if wait := rates.of_identity(token, identity):
+            return _unauthorized(_why(held))
+        if wait := rates.of_identity(token, held.identity):
             return rates.refuse(request, wait, "requests_per_token")
-        response = await handler(request, identity)
+        response = await handler(request, held.identity)
         response.headers.setdefault("Cache-Control", "no-store")  # a child's number is in most of them
         return response
 
     return checked
+
+
+def _why(held: Held | None) -> str:
+    """Return why a token does not count. Whoever holds one that ended knows that it was one."""
+    if held is None:
+        return "the token is unknown; ask the operator for one"
+    what = "was revoked" if held.revoked else "has expired"
+    return f"the token {what}; ask the operator for a new one (procot tokens new)"
 
 
 def sees(identity: Identity, birth: Mapping[str, Any]) -> bool:

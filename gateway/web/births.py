@@ -40,7 +40,7 @@ def routes() -> list[web.RouteDef]:
     """Return the routes of this part."""
     return [
         web.get("/v1/births", authenticated(_list)),
-        web.get("/v1/births/{id}", authenticated(_show)),
+        web.get("/v1/births/{id:(?!(?:search|stream)$)[^{}/]+}", authenticated(_show)),  # those two are no ids
         web.get("/v1/births/{id}/history", authenticated(_history)),
         # No HEAD: a facility's request for the document is its delivery, and HEAD would deliver nothing.
         web.get("/v1/births/{id}/document", authenticated(_document), allow_head=False),

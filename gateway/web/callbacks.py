@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import web
 
-from gateway.errors import RegistryProtocolError, RegistryUnavailableError, SignatureError
+from gateway.errors import NonsenseError, RegistryProtocolError, RegistryUnavailableError, SignatureError
 from gateway.observe.logging import describe
 from gateway.pipeline.likeness import begun_again
 from gateway.pipeline.settle import settle
@@ -43,17 +43,25 @@ async def _callback(request: web.Request) -> web.StreamResponse:
     try:
         outcome = await context.registry.read_callback(request.headers, body)
         applied = await _apply(context, outcome)
-    except SignatureError as error:
-        return _refused(context, HTTPStatus.UNAUTHORIZED, error)
-    except RegistryProtocolError as error:
-        return _refused(context, HTTPStatus.UNPROCESSABLE_ENTITY, error)
-    except RegistryUnavailableError as error:
-        return _refused(context, HTTPStatus.SERVICE_UNAVAILABLE, error)
+    except (SignatureError, RegistryProtocolError, RegistryUnavailableError) as error:
+        return _refused(context, _status(error), error)
     if not applied:
         context.metrics.callbacks.labels("unknown_birth").inc()
         return problem(HTTPStatus.NOT_FOUND, "there is no such birth", code="NOT_FOUND")
     context.metrics.callbacks.labels("applied").inc()
     return web.Response(status=HTTPStatus.NO_CONTENT.value)
+
+
+def _status(error: ProcotError) -> HTTPStatus:
+    match error:
+        case NonsenseError():  # first: of a signature, too, it says that the signature is right
+            return HTTPStatus.BAD_REQUEST
+        case SignatureError():
+            return HTTPStatus.UNAUTHORIZED
+        case RegistryUnavailableError():
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        case _:
+            return HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 def _refused(context: Context, status: HTTPStatus, error: ProcotError) -> web.Response:

@@ -59,9 +59,10 @@ class _Message:
         self.raw = raw
         self.charset = charset
         self.peer = request.remote or ""
-        # The token tells who sends, as the certificate does on MLLP over TLS: it stands for the facility's own.
-        own = [f for f in facilities.values() if identity.facility in (None, f.code)]
-        self.certificates = frozenset(name for facility in own for name in facility.certificates)
+        # A facility's token tells who sends, as the certificate does on MLLP over TLS: it stands for its own.
+        # An operator's stands for nobody: it sends what anybody may.
+        own = facilities.get(identity.facility) if identity.facility else None
+        self.certificates = frozenset(own.certificates if own else ())
         # Nobody named: the judge refuses it, and it lies in quarantine.
         self.foreign = identity.facility is not None and bool(named - {"", identity.facility})
 

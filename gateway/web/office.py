@@ -10,14 +10,14 @@ import binascii
 import hashlib
 import re
 import uuid
-from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gateway.contract.strict_json import validated
+from gateway.contract.strict_json import Moment, Whole, validated
+from gateway.contract.visible import VISIBLE
 from gateway.errors import LeaseLostError, RegistryProtocolError
 from gateway.pipeline import officer
 from gateway.pipeline.officer import Decision, Issue, IssueRefusedError, OutcomeOutOfPlaceError, Reason, Word
@@ -47,8 +47,8 @@ class _Part(BaseModel):
 class LeaseRequest(_Part):
     """What to take. A dead consumer's records come back after `seconds`."""
 
-    count: int = Field(default=10, ge=1, le=50)
-    seconds: int = Field(default=900, ge=30, le=86_400)
+    count: Whole = Field(default=10, ge=1, le=50)
+    seconds: Whole = Field(default=900, ge=30, le=86_400)
     records: tuple[uuid.UUID, ...] = Field(default=(), max_length=50)
 
 
@@ -61,7 +61,7 @@ class IssuedCertificate(_Part):
     number: _Short
     child_nik: _Short = ""
     kk_number: _Short = ""
-    issued_at: datetime
+    issued_at: Moment
     document: str = Field(default="", repr=False)
 
 
@@ -71,7 +71,7 @@ class OutcomeRequest(_Part):
     lease: uuid.UUID
     outcome: Decision
     reason: Reason | None = None
-    note: str = Field(default="", max_length=300)
+    note: str = Field(default="", max_length=300, pattern=VISIBLE)
     reference: str = Field(default="", max_length=40, pattern=r"^[A-Za-z0-9._/-]*$")
     certificate: IssuedCertificate | None = None
 
@@ -83,8 +83,6 @@ class OutcomeRequest(_Part):
             raise ValueError("`reason` goes with outcomes ask, refuse and revoke, and only with them")
         if self.certificate and self.certificate.issued_at.tzinfo is None:
             raise ValueError("`issued_at` has no UTC offset")
-        if not self.note.isprintable():
-            raise ValueError("`note` holds characters that cannot be printed")
         return self
 
 
@@ -115,7 +113,7 @@ def _for_officers(
 
 
 async def _lease(request: web.Request, identity: Identity) -> web.StreamResponse:
-    if refusal := no_json(request):
+    if request.can_read_body and (refusal := no_json(request)):
         return refusal
     context = request.app[CONTEXT]
     try:

@@ -10,9 +10,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.contract.strict_json import validated
+from gateway.contract.visible import VISIBLE
 from gateway.errors import IllegalMoveError
 from gateway.pipeline import decide_pair
 from gateway.pipeline.operate import Desk
@@ -29,20 +30,13 @@ if TYPE_CHECKING:
     from gateway.store.tokens import Identity
 
 _BODY_BYTES = 4 * 1024
-_Reason = Annotated[str, Field(min_length=1, max_length=200)]
+_Reason = Annotated[str, Field(min_length=1, max_length=200, pattern=VISIBLE)]
 
 
 class _Decision(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     reason: _Reason
-
-    @field_validator("reason")
-    @classmethod
-    def _printable(cls, value: str) -> str:
-        if not value.isprintable():
-            raise ValueError("`reason` holds characters that cannot be printed")
-        return value
 
 
 class MergeRequest(_Decision):

@@ -7,18 +7,17 @@ Below migration 0012 names are not looked for at all: nothing but reading every 
 
 from __future__ import annotations
 
-import datetime as dt
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from gateway.contract.lifecycle import State
 from gateway.contract.masked import Personal
 from gateway.contract.naming import normalise_name
 from gateway.contract.record import BirthRecord, Parent
-from gateway.contract.strict_json import validated
+from gateway.contract.strict_json import Day, Moment, number, validated
 from gateway.store import views
 from gateway.store.views import Filter
 from gateway.verify.likeness import name_key
@@ -48,11 +47,16 @@ def _known(text: str) -> str:
 class Search(BaseModel):
     """What to look for. At least one key beside `facility`, `state`, `office` and `since`, which narrow it down."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        json_schema_extra={"anyOf": [{"required": [k], "properties": {k: {"type": "string"}}} for k in _KEYS]},
+    )
 
     mother_nik: _Text | None = Field(default=None, repr=False)
     mother_name: _Text | None = Field(default=None, repr=False)
-    mother_born_on: dt.date | None = Field(default=None, repr=False)
+    mother_born_on: Day | None = Field(default=None, repr=False)
     child_nik: _Text | None = Field(default=None, repr=False)
     mrn: _Text | None = Field(default=None, repr=False)
     control_id: _Text | None = None
@@ -60,9 +64,9 @@ class Search(BaseModel):
     facility: _Text | None = None
     state: Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": [*_STATES]})] | None = None
     office: _Text | None = None
-    since: dt.datetime | None = None
+    since: Moment | None = None
     cursor: _Text | None = None
-    limit: int | None = Field(default=None, ge=1, le=1000)
+    limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(number)] | None = None
 
     @model_validator(mode="after")
     def _says_what(self) -> Search:

@@ -142,6 +142,7 @@ def _configuration(directory: Path, dsn: str, registry: str, hospital: str) -> s
         [[facility]]
         code = "{HOSPITAL}"
         region = "3510"
+        insecure = "msh-4"
         deliver_to = "{hospital}"
     """
 

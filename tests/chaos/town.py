@@ -181,5 +181,6 @@ def _configuration(town: Town) -> str:
         [[facility]]
         code = "{HOSPITAL}"
         region = "3510"
+        insecure = "msh-4"
         deliver_to = "{town.to_hospital.address}"
     """

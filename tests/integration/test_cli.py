@@ -248,7 +248,7 @@ def config_file(directory: Path, text: str = "", **replaced: str) -> Path:
     token.write_text("a-token-of-the-tests\n")
     parts = {
         "registry": f'url = "http://127.0.0.1:9"\ntoken_file = "{token}"\n',
-        "facility": f'code = "{HOSPITAL}"\nregion = "3510"\n',
+        "facility": f'code = "{HOSPITAL}"\nregion = "3510"\ninsecure = "msh-4"\n',
     } | replaced
     path = directory / "procot.toml"
     path.write_text(f"[registry]\n{parts['registry']}{text}\n[[facility]]\n{parts['facility']}")

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import ssl
 from contextlib import closing
 from socket import create_server
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from aiohttp.test_utils import TestServer
 
 from adapters.dukcapil.adapter import open_dukcapil
 from adapters.dukcapil.agreements import Agreements
+from adapters.dukcapil.client import Client, Tls
 from adapters.dukcapil.keyring import KeyRing
 from adapters.dukcapil.replies import parse_check, parse_look_up
 from adapters.dukcapil.sandbox.keys import own_key, thumbprint
@@ -718,9 +720,72 @@ async def test_a_pause_that_a_wrong_clock_made_too_long_ends_with_it(tmp_path: P
 
 
 async def test_our_token_goes_to_the_registry_s_own_address_only(tmp_path: Path) -> None:
-    async with bench(tmp_path) as desk, bench(tmp_path / "other") as stranger:
+    async with (
+        bench(tmp_path / "other") as stranger,
+        bench(tmp_path, adapter={"document_origins": (stranger.url,)}) as desk,
+    ):
         outcome = await stranger.adapter.submit(stranger.submission())
         assert outcome.certificate is not None
         assert outcome.certificate.document_url.startswith(stranger.url)
         with pytest.raises(RegistryUnavailableError):  # 401: no token was shown
             await desk.adapter.fetch_document(outcome.certificate)
+
+
+async def test_a_key_withdrawn_at_its_address_is_refused_within_five_minutes() -> None:
+    now, kids, down = [0.0], ["k1"], [False]
+
+    async def answer(_request: web.Request) -> web.Response:
+        if down[0]:
+            return web.Response(status=503)
+        return web.json_response({"keys": [jwk(KEY.public_key(), kid) for kid in kids]})
+
+    async with TestServer(_app(answer)) as server:
+        ring = KeyRing(str(server.make_url("/jwks.json")), monotonic=lambda: now[0])
+        signature = sign_detached(b"x", key=KEY, kid="k1")
+        await ring.verify(signature, b"x")
+        kids.clear()
+        now[0] = 59.0
+        await ring.verify(signature, b"x")
+        now[0] = 61.0
+        with pytest.raises(SignatureError):
+            await ring.verify(signature, b"x")
+        kids.append("k1")
+        now[0] = 122.0
+        await ring.verify(signature, b"x")
+        down[0] = True
+        now[0] = 300.0  # it cannot be asked: the key is believed a little longer, and not beyond
+        await ring.verify(signature, b"x")
+        for now[0] in (122.0 + 240.0, 10_000.0):
+            with pytest.raises(RegistryUnavailableError):
+                await ring.verify(signature, b"x")
+
+
+async def test_a_key_withdrawn_from_a_file_is_refused_within_five_seconds(tmp_path: Path) -> None:
+    path, now = tmp_path / "jwks.json", [0.0]
+    path.write_text(json.dumps({"keys": [jwk(KEY.public_key(), "k1")]}))
+    ring = KeyRing(str(path), monotonic=lambda: now[0])
+    signature = sign_detached(b"x", key=KEY, kid="k1")
+    await ring.verify(signature, b"x")
+    path.write_text('{"keys": []}')
+    now[0] = 4.9
+    with pytest.raises(SignatureError):
+        await ring.verify(signature, b"x")
+
+
+async def test_a_key_set_that_is_too_large_or_no_key_set_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "jwks.json"
+    for text in (b" " * 300_000, json.dumps({"keys": [jwk(KEY.public_key(), f"k{n}") for n in range(101)]}).encode()):
+        path.write_bytes(text)
+        with pytest.raises(SignatureError):
+            await KeyRing(str(path)).verify(sign_detached(b"x", key=KEY, kid="k1"), b"x")
+    async with canned(200, b"<html>maintenance</html>") as url:
+        with pytest.raises(RegistryUnavailableError):
+            await KeyRing(url).verify(sign_detached(b"x", key=KEY, kid="k1"), b"x")
+
+
+async def test_our_client_certificate_is_shown_where_the_operator_sent_us_alone() -> None:
+    url, check, files = "https://registry.example", "https://check.example", "https://files.example"
+    settings = RegistrySettings(url=url, clock=Clock(), document_origins=(files,))
+    ours, others = ssl.create_default_context(), ssl.create_default_context()
+    client = Client(settings, check_url=check, tls=Tls(ours, others))
+    assert [client._seen_by(f"{origin}/x") for origin in (url, check, files)] == [ours, ours, others]

@@ -30,6 +30,7 @@ peers = [
 [[facility]]
 code = "RS DUA"
 region = "3578"
+insecure = "msh-4"
 time_zone = "WITA"
 [facility.policy]
 table = "ignore"
@@ -59,7 +60,7 @@ def mode(path: Path) -> int:
 
 def write_inline(path: Path) -> None:
     rest = content(path).partition("[[facility]]")[0]
-    path.write_text('facility = [{code = "RS SATU", region = "3510"}]\n' + rest)
+    path.write_text('facility = [{code = "RS SATU", region = "3510", insecure = "msh-4"}]\n' + rest)
 
 
 async def run(config: Path, *words: object) -> Done:
@@ -98,6 +99,7 @@ async def test_a_facility_is_added_at_the_end_and_all_else_stays(config: Path) -
     [
         (("RS SATU", "--region", "3510"), "is given twice"),
         (("RS TIGA", "--region", "35"), "region"),
+        (("RS TIGA", "--region", "3510"), "is known by nothing but MSH-4"),
         (("RS TIGA", "--region", "3510", "--time-zone", "MARS"), "no such time zone"),
         (("RS TIGA", "--region", "3510", "--adapter", "unknown"), "unknown"),
         (("RS TIGA", "--region", "3510", "--set", "colour=1"), "unknown key"),
@@ -140,7 +142,7 @@ async def test_a_file_written_in_another_way_is_left_to_its_owner(config: Path) 
 async def test_listeners_are_tried_and_the_one_that_is_not_reached_is_named(config: Path) -> None:
     server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    await run(config, "add", "RS TIGA", "--region", "3510", "--deliver-to", f"127.0.0.1:{port}")
+    await run(config, "add", "RS TIGA", "--region", "3510", "--deliver-to", f"127.0.0.1:{port}", "--insecure", "msh-4")
     good = await run(config, "check", "--json")
     assert good.status == 0, good.err
     assert [row["good"] for row in good.lines] == [True, True, True]

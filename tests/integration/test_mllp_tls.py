@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -27,6 +28,7 @@ from cryptography.x509.oid import NameOID
 from gateway.config import Limits, Tls
 from gateway.errors import ConfigError, DeliveryUnavailableError
 from gateway.mllp.client import ClientPool, MllpClient, Target
+from gateway.mllp.door import Failures
 from gateway.mllp.framing import frame
 from gateway.mllp.server import MllpServer, Peer
 from gateway.mllp.tls import certificate_names, client_context, server_context
@@ -298,3 +300,53 @@ def test_an_encrypted_key_is_refused_instead_of_asking_on_the_terminal(authority
 def test_our_certificate_needs_its_key(authority: Authority) -> None:
     with pytest.raises(ConfigError, match="client key_file: is not set"):
         client_context(authority.root.cert_file, authority.root.cert_file)
+
+
+@pytest.mark.parametrize(
+    ("knock", "reason"),
+    [
+        ("plain", "HTTP_REQUEST"),
+        ("nobody", "PEER_DID_NOT_RETURN_A_CERTIFICATE"),
+        ("stranger", "VERIFY_FAILED"),
+        ("gone", "hung up"),
+    ],
+)
+async def test_a_failed_handshake_leaves_one_line_with_peer_and_reason(
+    authority: Authority, tmp_path: Path, knock: str, reason: str
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other", "other-authority").issue("stranger", [])
+    async with serving(tls_of(authority.issue("gateway", []), authority.root), []) as address:
+        with structlog.testing.capture_logs() as lines:
+            if knock in ("plain", "gone"):
+                _, writer = await asyncio.open_connection(*address)
+                writer.write(b"GET / HTTP/1.1\r\n\r\n" if knock == "plain" else b"")
+                await writer.drain()
+                writer.close()
+            else:
+                shown = (other.cert_file, other.key_file) if knock == "stranger" else ()
+                with pytest.raises(DeliveryUnavailableError):
+                    await talk(address, client_context(authority.root.cert_file, *shown))
+            async with asyncio.timeout(5):
+                while not any(line["event"] == "mllp.tls_failed" for line in lines):  # noqa: ASYNC110 - the log tells nobody
+                    await asyncio.sleep(0.01)
+        assert await talk(address, client_context(*_sender(authority))) == ANSWER
+    (line,) = [line for line in lines if line["event"] == "mllp.tls_failed"]
+    assert (line["peer"], reason in line["reason"].upper() or reason in line["reason"]) == ("127.0.0.1", True), line
+
+
+def _sender(authority: Authority) -> tuple[Path, Path, Path]:
+    sender = authority.issue("rs-cempaka", [])
+    return authority.root.cert_file, sender.cert_file, sender.key_file
+
+
+def test_handshakes_without_end_do_not_fill_the_disk() -> None:
+    now = [0.0]
+    failures = Failures(lambda: now[0])
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(1000):
+            failures.tell("127.0.0.1", ConnectionResetError())
+        now[0] = 1.0
+        failures.tell("127.0.0.1", ssl.SSLError())
+    assert len(lines) == 11
+    assert (lines[-1]["lines"], lines[-1]["reason"]) == (990, "SSLError")

@@ -454,3 +454,12 @@ async def test_the_published_keys_are_those_that_sign_and_public_halves_only(dat
         assert [(key["kid"], key["x"]) for key in keys] == [(thumbprint(signing.public), b64url(signing.public))]
         (seal,) = await running.fetch("SELECT key_id FROM seals WHERE birth_id = $1", UUID(birth["id"]))
         assert seal["key_id"] == keys[0]["kid"]
+
+
+async def test_a_path_answers_to_its_own_methods_alone(database: str, tmp_path: Path) -> None:
+    async with system(database, tmp_path) as running:
+        for path, allowed in (("/v1/births/search", "POST"), ("/v1/births/stream", "GET"), ("/v1/hl7", "POST")):
+            method = "GET" if allowed == "POST" else "POST"
+            async with running.request(path, method=method, token=running.operator) as response:
+                assert response.status == 405, path
+                assert response.headers["Allow"].replace("GET,HEAD", "GET") == allowed

@@ -64,6 +64,7 @@ def configuration(
         [[facility]]
         code = "{facility}"
         region = "3510"
+        insecure = "msh-4"
         {more}
         """
     )

@@ -179,7 +179,7 @@ class System:
         headers = {**options.pop("headers", {}), **({"Authorization": f"Bearer {token}"} if token else {})}
         return self.session.request(method, f"{self.http}{path}", headers=headers, **options)
 
-    async def new_token(self, role: tokens.Role, facility: str | None = None, *, days: int | None = None) -> str:
+    async def new_token(self, role: tokens.Role, facility: str | None = None, *, days: int = tokens.DAYS) -> str:
         """Make one more API token."""
         _, token = await tokens.new(
             self.gateway.context.database, label=f"test {uuid4()}", role=role, facility=facility, days=days

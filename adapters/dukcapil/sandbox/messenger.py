@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import time
+import uuid
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -32,7 +33,7 @@ log = structlog.get_logger("procot.sandbox")
 class Messenger:
     """Sends what the records hold for the gateway. `url` may be set later: until then all waits."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it reads, and as whom it signs
         self,
         records: Records,
         conduct: Conduct,
@@ -40,6 +41,7 @@ class Messenger:
         url: str,
         key: Ed25519PrivateKey,
         kid: str,
+        office: str,
         clock: Callable[[], dt.datetime],
     ) -> None:
         self._records = records
@@ -47,6 +49,7 @@ class Messenger:
         self._url = url
         self._key = key
         self._kid = kid
+        self._office = office
         self._clock = clock
         self._wake = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
@@ -112,13 +115,17 @@ class Messenger:
             log.warning("sandbox.callback_given_up", code=str(callback.id))
         self._records.callback_tried(callback.id, due=due)
 
+    def _signature(self, body: bytes, now: dt.datetime) -> str:
+        at, token_id = int(now.timestamp()), str(uuid.uuid4())
+        return sign_detached(body, key=self._key, kid=self._kid, issued_at=at, audience=self._office, token_id=token_id)
+
     async def _post(self, session: aiohttp.ClientSession, body: bytes) -> bool:
         now = self._clock().astimezone(dt.UTC)
         headers = {
             "Content-Type": "application/json",
             # X-Waktu is outside of the signature; iat inside of it says the same second.
             "X-Waktu": now.isoformat(timespec="seconds").replace("+00:00", "Z"),
-            "X-Tanda-Tangan": sign_detached(body, key=self._key, kid=self._kid, issued_at=int(now.timestamp())),
+            "X-Tanda-Tangan": self._signature(body, now),
         }
         try:
             async with session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:

@@ -103,6 +103,7 @@ class RegistrySandbox:
             url=settings.callback_url,
             key=self._key,
             kid=self._kid,
+            office=settings.office,
             clock=settings.clock,
         )
         self._desk = Desk(
