@@ -30,6 +30,7 @@ from gateway.contract.ports import Outcome, ParentCheck, RegistrySettings, Regis
 from gateway.contract.record import BirthRecord, Variant
 from gateway.errors import (
     ConfigError,
+    DocumentAddressError,
     ProcotError,
     RegistryDocumentError,
     RegistryLoginError,
@@ -42,6 +43,7 @@ from gateway.errors import (
 from tests.simulators.records import FAMILY_CARD, FATHER_NIK, MOTHER_NIK, birth_record, child, father, mother
 from tests.simulators.registry import KEY, Clock, bench, canned, mailbox
 from tests.simulators.scripted_registry import certificate
+from tests.simulators.scripted_registry import certificate as scripted_certificate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -789,3 +791,14 @@ async def test_our_client_certificate_is_shown_where_the_operator_sent_us_alone(
     ours, others = ssl.create_default_context(), ssl.create_default_context()
     client = Client(settings, check_url=check, tls=Tls(ours, others))
     assert [client._seen_by(f"{origin}/x") for origin in (url, check, files)] == [ours, ours, others]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_of_a_file_is_not_followed(status: int) -> None:
+    async with mailbox() as elsewhere, canned(status, b"", {"Location": elsewhere.url}) as url:
+        adapter = adapter_for(url)
+        told = scripted_certificate(document_url=f"{url}/a.pdf")
+        with pytest.raises(DocumentAddressError, match=str(status)):
+            await adapter.fetch_document(told)
+        await adapter.close()
+        assert elsewhere.letters.empty()

@@ -13,7 +13,7 @@ import pytest_asyncio
 from gateway.contract.lifecycle import State
 from gateway.contract.masked import Nik
 from gateway.contract.ports import Outcome, RegistryStatus
-from gateway.errors import RegistryDocumentError, RegistryUnavailableError
+from gateway.errors import DocumentAddressError, RegistryDocumentError, RegistryUnavailableError
 from gateway.mllp.client import Target
 from gateway.pipeline import respond
 from gateway.pipeline.retry import OLD_S
@@ -95,6 +95,21 @@ async def test_dead_links_keep_no_healthy_certificate_and_their_hospitals_have_t
     )  # fmt: skip
     assert incident["since"] is not None
     assert len(incident["examples"]) == 3
+
+
+async def test_of_a_file_at_a_forbidden_address_the_hospital_has_the_numbers_and_the_operator_the_cause(
+    watched: Watched,
+) -> None:
+    way = watched.way
+    await issued(way, 2)
+    wrong = "3510-LU-20032025-0001"
+    way.registry.on_file = lambda told: DocumentAddressError("not the registry's") if told.number == wrong else None
+    await rest(watched)
+    assert await states(way) == {"ISSUED": 1, "DELIVERED": 1}
+    assert len(way.hospital.received) == 2 * 2
+    await watched.write()
+    (incident,) = await incidents.listing(way.database, closed=False, limit=9)
+    assert (incident["cause"], incident["births"]) == ("DOCUMENT_ADDRESS", 1)
 
 
 async def test_when_the_files_are_there_they_come_and_the_incident_closes(watched: Watched) -> None:
