@@ -6,6 +6,7 @@ They are processes like any other, with their own id, sockets and death; only th
 from __future__ import annotations
 
 import multiprocessing
+from multiprocessing import forkserver
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.simulators.warm"])
+forkserver.ensure_running()  # now: it stays as long as this process, and no test is to be the one that left it behind
 
 
 class Forked:
