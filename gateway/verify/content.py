@@ -276,8 +276,6 @@ def _mother(case: _Case) -> None:
         else:
             case.tell("MOTHER_MISSING", "mother")
         return
-    if "mother.name" not in case.values:
-        case.tell("MOTHER_NAME_MISSING", "mother.name")
     _parent(case, _MOTHER)
     _mother_age(case)
     _domicile(case)
@@ -294,7 +292,9 @@ def _father(case: _Case) -> None:
 def _parent(case: _Case, parent: _Parent) -> None:
     values = case.values
     name = values.get(parent.name)
-    if name and (code := check_parent_name(name)):
+    if not name:
+        case.tell(f"{parent.prefix}_NAME_MISSING", parent.name)
+    elif code := check_parent_name(name):
         case.tell(f"{parent.prefix}_NAME_{code}", parent.name)
     foreign = values.get(parent.citizenship) == "WNA"
     if foreign:

@@ -32,6 +32,7 @@ _BY_CODE = {
     "MOTHER_NAME_MISSING": "mother_name",
     "MOTHER_NAME_UNREADABLE": "mother_name",
     "MOTHER_NAME_PLACEHOLDER": "mother_name",
+    "FATHER_NAME_MISSING": "hospital_data",
     "FATHER_NAME_UNREADABLE": "hospital_data",
     "FATHER_NAME_PLACEHOLDER": "hospital_data",
     "REGISTRY_REFUSED": "office_request",

@@ -134,6 +134,7 @@ def test_deadlines() -> None:
         ("mother.nik", "3510167203959001", {"MOTHER_NIK_DATE"}, State.HOLD_DATA),
         ("mother.born_on", dt.date(1995, 3, 13), {"MOTHER_NIK_DOB_MISMATCH"}, State.READY),
         ("mother.citizenship", "WNA", {"MOTHER_FOREIGN"}, State.REVIEW),
+        ("father.name", None, {"FATHER_NAME_MISSING"}, State.HOLD_DATA),
         ("father.nik", None, {"FATHER_NIK_MISSING"}, State.HOLD_DATA),
         ("father", None, {"NO_FATHER"}, State.READY),
         ("family_card", "5171031405189001", {"MOTHER_OTHER_KABUPATEN"}, State.REVIEW),
